@@ -1,0 +1,1 @@
+"""The frozen model of the YAML configuration and its loader."""

@@ -1,0 +1,1 @@
+"""One exchange: a client connection tied to an attempt on a server."""
