@@ -18,24 +18,20 @@ from synproxy.observe.redact import redact
 Formatter = Callable[[ExchangeRecord], bytes]
 
 _UNSAFE = bytes([*range(0x20), 0x22, 0x5C, *range(0x7F, 0x100)])
-_UNSAFE_PATTERN = re.compile(b"[" + re.escape(_UNSAFE) + b"]")
+_UNSAFE_PATTERN = re.compile(r'[\x00-\x1f"\\\x7f-\xff]')
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def escape(value: bytes) -> str:
-    r"""nginx ``log_format escape=default``: ``"``, ``\``, controls and bytes from 0x7F up become
-    ``\xHH``; nothing at all becomes ``-``."""
-    if not value:
-        return "-"
-    if len(value.translate(None, _UNSAFE)) == len(value):
-        return value.decode("ascii")
-    return _UNSAFE_PATTERN.sub(lambda match: b"\\x%02X" % match[0][0], value).decode("ascii")
+def escape(value: str) -> str:
+    r"""nginx ``log_format escape=default`` of bytes decoded as Latin-1: ``"``, ``\``, controls and
+    bytes from 0x7F up become ``\xHH``; nothing at all becomes ``-``."""
+    return _UNSAFE_PATTERN.sub(lambda match: f"\\x{ord(match[0]):02X}", value) or "-"
 
 
 @lru_cache(maxsize=1024)
 def escape_name(name: str) -> str:
     """`escape` for names that come from the configuration, of which there are few."""
-    return escape(name.encode("utf-8", "surrogateescape"))
+    return escape(name.encode("utf-8", "backslashreplace").decode("latin-1"))
 
 
 @lru_cache(maxsize=4)
@@ -56,25 +52,58 @@ def _iso_second(second: int) -> str:
     return f"{t.tm_year:04}-{t.tm_mon:02}-{t.tm_mday:02}T{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}"
 
 
-def request_line(record: ExchangeRecord) -> bytes:
-    """nginx ``$request`` without secrets; a line that was not understood is what `target` holds."""
-    target = redact(record.target)
-    if record.method and record.version:
-        return b"%b %b %b" % (record.method, target, record.version)
-    return b" ".join(filter(None, (record.method, target, record.version)))
+def _client(record: ExchangeRecord) -> tuple[str, str, str, str, str]:
+    """remote address, request line, referer, user agent and request id, redacted and escaped.
 
-
-def _combined(record: ExchangeRecord) -> str:
-    return (
-        f"{escape(record.remote_addr)} - - [{time_local(int(record.started + record.duration))}]"
-        f' "{escape(request_line(record))}" {record.status:03} {record.bytes_sent}'
-        f' "{escape(redact(record.referer))}" "{escape(redact(record.user_agent))}"'
+    One pass over all of them finds that nothing needs escaping, which is nearly always so.
+    """
+    values = b"\n".join(
+        (
+            record.remote_addr,
+            record.request_id,
+            record.method,
+            record.target,
+            record.version,
+            record.referer,
+            record.user_agent,
+        )
     )
+    if len(values.translate(None, _UNSAFE)) == len(values) - 6:
+        address, request_id, method, target, version, referer, agent = values.decode().split("\n")
+        if not method or not version:
+            request = _request_line(record)
+        else:
+            request = f"{method} {redact(target)} {version}"
+        return (
+            address or "-",
+            request,
+            redact(referer) if referer else "-",
+            redact(agent) if agent else "-",
+            request_id or "-",
+        )
+    return (
+        escape(record.remote_addr.decode("latin-1")),
+        escape(_request_line(record)),
+        escape(redact(record.referer.decode("latin-1"))),
+        escape(redact(record.user_agent.decode("latin-1"))),
+        escape(record.request_id.decode("latin-1")),
+    )
+
+
+def _request_line(record: ExchangeRecord) -> str:
+    """nginx ``$request``; what was not understood is logged as it came, in `target`."""
+    target = redact(record.target.decode("latin-1"))
+    words = (record.method.decode("latin-1"), target, record.version.decode("latin-1"))
+    return " ".join(filter(None, words)) or "-"
 
 
 def combined(record: ExchangeRecord) -> bytes:
     """nginx's predefined ``combined``; ``$remote_user`` is always ``-``: no credentials here."""
-    return (_combined(record) + "\n").encode("ascii")
+    address, request, referer, agent, _ = _client(record)
+    return (
+        f"{address} - - [{time_local(int(record.started + record.duration))}]"
+        f' "{request}" {record.status:03} {record.bytes_sent} "{referer}" "{agent}"\n'
+    ).encode("ascii")
 
 
 def _seconds(value: float) -> str:
@@ -102,10 +131,13 @@ def _upstream(attempts: list[Attempt]) -> str:
 def combined_upstream(record: ExchangeRecord) -> bytes:
     """``combined`` and what nginx knows as ``$upstream_*``, ``$request_time``, ``$request_id``;
     several attempts are separated by a comma and a space, as there."""
+    address, request, referer, agent, request_id = _client(record)
     return (
-        f"{_combined(record)} route={escape_name(record.route)} pool={escape_name(record.pool)}"
+        f"{address} - - [{time_local(int(record.started + record.duration))}]"
+        f' "{request}" {record.status:03} {record.bytes_sent} "{referer}" "{agent}"'
+        f" route={escape_name(record.route)} pool={escape_name(record.pool)}"
         f" {_upstream(record.attempts)} rt={record.duration:.3f}"
-        f" id={escape(record.request_id)} end={escape_name(record.end_reason)}\n"
+        f" id={request_id} end={escape_name(record.end_reason)}\n"
     ).encode("ascii")
 
 
@@ -130,13 +162,13 @@ def json_line(record: ExchangeRecord) -> bytes:
         "scheme": _text(record.scheme),
         "host": _text(record.host),
         "method": _text(record.method),
-        "target": _text(redact(record.target)),
+        "target": redact(_text(record.target)),
         "version": _text(record.version),
         "status": record.status,
         "bytes_sent": record.bytes_sent,
         "bytes_received": record.bytes_received,
-        "referer": _text(redact(record.referer)),
-        "user_agent": _text(redact(record.user_agent)),
+        "referer": redact(_text(record.referer)),
+        "user_agent": redact(_text(record.user_agent)),
         "request_id": _text(record.request_id),
         "route": record.route,
         "pool": record.pool,

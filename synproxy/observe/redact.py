@@ -8,56 +8,58 @@ from __future__ import annotations
 
 import re
 
-REDACTED = b"<redacted>"  # Synapse's own wording (synapse/http/__init__.py, redact_uri)
+REDACTED = "<redacted>"  # Synapse's own wording (synapse/http/__init__.py, redact_uri)
 
-SECRET_SUFFIXES = (b"token", b"secret")
+SECRET_SUFFIXES = ("token", "secret")
 """Parameters whose name ends so: access_token, loginToken, client_secret, refresh_token, and the
 registration token's plain ``token``."""
 
-SECRET_NAMES = (b"code", b"ticket", b"password", b"samlresponse")
+SECRET_NAMES = ("code", "ticket", "password", "samlresponse")
 """Whole names: what OpenID Connect, CAS and SAML hand back to Synapse in a redirect."""
 
-_HINTS = (*SECRET_SUFFIXES, *SECRET_NAMES)
 
-
-def _encoded(text: bytes) -> bytes:
+def _encoded(text: str) -> str:
     """A pattern for `text` where every character may be percent-encoded, also repeatedly."""
 
-    def one(char: int) -> bytes:
-        forms = {char, *bytes([char]).upper()}
-        hexes = b"|".join(b"%02x" % form for form in sorted(forms))
-        plain = b"".join(re.escape(bytes([form])) for form in sorted(forms))
-        return b"(?:[%b]|%%(?:25)*(?:%b))" % (plain, hexes)
+    def one(char: str) -> str:
+        forms = sorted({char, char.upper()})
+        hexes = "|".join(f"{ord(form):02x}" for form in forms)
+        return f"(?:[{''.join(forms)}]|%(?:25)*(?:{hexes}))"
 
-    return b"".join(map(one, text))
+    return "".join(map(one, text))
 
 
-_BOUNDARY = rb"(?:(?<![^?&;#\s])|%(?:25)*(?:3f|26|3b|23|20))"
+_BOUNDARY = r"(?:(?<![^?&;#/ ])|%(?:25)*(?:3f|26|3b|23|2f|20))"
 _PARAMETER = re.compile(
-    b"((?:%b|%b(?:%b))%b)[^&\\s]+"
-    % (
-        b"(?:%b)" % b"|".join(map(_encoded, SECRET_SUFFIXES)),
-        _BOUNDARY,
-        b"|".join(map(_encoded, SECRET_NAMES)),
-        _encoded(b"="),
-    ),
-    re.IGNORECASE,
+    f"((?:(?:{'|'.join(map(_encoded, SECRET_SUFFIXES))})"
+    f"|{_BOUNDARY}(?:{'|'.join(map(_encoded, SECRET_NAMES))})){_encoded('=')})[^&]+",
+    re.IGNORECASE | re.ASCII,
 )
-_ADMIN_PATH = re.compile(rb"(registration_tokens/)(?!new(?:[?/#]|\Z))[^/?#\s]+", re.IGNORECASE)
+_ENCODED_NAME_BYTE = re.compile("%(?:25|3[dD]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9Aa])")
+"""Letters, ``_``, ``=`` and ``%``, which no client encodes without a wish to hide them."""
+
+_ADMIN_PATH = re.compile(r"(registration_tokens/)(?!new(?:[?/#]|\Z))[^/?#]+")
 
 
-def redact(text: bytes) -> bytes:
+def redact(text: str) -> str:
     """`text` (a target, a URL, a whole request line) with the value of every secret replaced.
 
-    A value ends at the next ``&`` or white space, so what hides behind ``;``, ``#`` or an encoded
-    ``&`` goes with it.
+    A value ends at the next ``&``, so what hides behind ``;``, ``#`` or an encoded ``&`` goes
+    with it. `text` holds bytes decoded as Latin-1 or UTF-8, whichever its user writes.
     """
-    if b"=" not in text and b"3d" not in text and b"3D" not in text:
-        if b"registration_tokens" not in text:
+    if "=" not in text and "3d" not in text and "3D" not in text:
+        if "registration_tokens" not in text:
             return text
-    elif b"%" not in text:
+    elif "%" not in text or _ENCODED_NAME_BYTE.search(text) is None:
         lowered = text.lower()
-        if not any(hint in lowered for hint in _HINTS):
+        if not (
+            "token" in lowered
+            or "secret" in lowered
+            or "code" in lowered
+            or "ticket" in lowered
+            or "password" in lowered
+            or "samlresponse" in lowered
+        ):
             return text
-    text = _PARAMETER.sub(rb"\1" + REDACTED, text)
-    return _ADMIN_PATH.sub(rb"\1" + REDACTED, text)
+    text = _PARAMETER.sub(rf"\1{REDACTED}", text)
+    return _ADMIN_PATH.sub(rf"\1{REDACTED}", text)
