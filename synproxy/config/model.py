@@ -1,19 +1,59 @@
 """The configuration as frozen, typed objects; field names are nginx's directive names.
 
 This module describes what a valid configuration is. Reading YAML, positions and hints are the
-loader's work. Durations are seconds (float), sizes are bytes (int) once loaded.
+loader's work, names that refer to each other are checked in ``references``. Durations are seconds
+(float), sizes are bytes (int) once loaded.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from synproxy.config.units import parse_duration, parse_size
 
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
-Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
+
+def _flag(value: object) -> bool:
+    """nginx writes ``on`` and ``off``; YAML calls some of these words booleans already."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value in {"on", "yes", "true"}:
+        return True
+    if isinstance(value, str) and value in {"off", "no", "false"}:
+        return False
+    raise ValueError('expected "on" or "off"')
+
+
+def _port_as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _off_as_text(value: object) -> object:
+    return "off" if value is False else value
+
+
+def _off_as_nothing(value: object) -> object:
+    return () if value is False or value == "off" else value
+
+
+def _balance_kind(value: object) -> str:
+    return "<hash>" if isinstance(value, dict | HashBalance) else "<name>"
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+Size = Annotated[int, BeforeValidator(parse_size)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Count = Annotated[int, Field(strict=True)]
 Template = str
 """A string with nginx variables: ``$host``, ``${arg_since}``, ``$mxid_localpart`` (a map)."""
 
@@ -21,54 +61,104 @@ Template = str
 class Section(BaseModel):
     """Base of every section: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
+    )
+
+    shorthand: ClassVar[str | None] = None
+    """The field that a bare value stands for, where a section may be written as one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: object) -> object:
+        if cls.shorthand is None or isinstance(value, dict | cls):
+            return value
+        return {cls.shorthand: value}
 
 
 class Listener(Section):
-    """Where clients connect (nginx ``listen``)."""
+    """Where clients connect (nginx ``listen``). May be written as a bare address."""
 
-    listen: str  # "8008", "127.0.0.1:8008", "[::]:8008", "unix:/run/synproxy/http.sock"
-    backlog: int = Field(default=511, ge=1)
-    mode: str = "0666"  # UNIX sockets only, octal, as nginx creates them
-    ipv6only: bool = True
+    shorthand: ClassVar[str | None] = "listen"
+
+    listen: Annotated[str, BeforeValidator(_port_as_text)]
+    """``8008``, ``127.0.0.1:8008``, ``[::]:8008`` or ``unix:/run/synproxy/http.sock``."""
+    backlog: Count = Field(default=511, ge=1)
+    """How many connections may wait to be accepted (nginx ``listen ... backlog=``)."""
+    mode: str = "0666"
+    """Permissions of a UNIX socket, octal and quoted; the default is what nginx creates."""
+    ipv6only: Flag = True
+    """Whether an IPv6 listener leaves IPv4 alone (nginx ``listen ... ipv6only=``)."""
 
 
 class HeaderBuffers(Section):
-    """nginx ``large_client_header_buffers``: no line longer than ``size``, ``number`` x ``size``
-    for the whole head."""
+    """Bounds on the request head. May be written as in nginx: ``4 16k``."""
 
-    number: int = Field(default=4, ge=1)
+    number: Count = Field(default=4, ge=1)
+    """The whole head is at most ``number`` times ``size``."""
     size: Size = 8192
+    """No line of the head is longer than this."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_directive(cls, value: object) -> object:
+        if isinstance(value, str) and (found := re.fullmatch(r"([0-9]{1,9}) +(\S+)", value)):
+            return {"number": int(found[1]), "size": found[2]}
+        if isinstance(value, dict | HeaderBuffers):
+            return value
+        raise ValueError("expected a number and a size such as 4 16k")
 
 
 class Gzip(Section):
-    """nginx ``gzip_*``: compression of answers for clients that accept it."""
+    """Compression of answers for clients that accept it (nginx ``gzip_*``). May be ``on``."""
 
-    enabled: bool = False
-    comp_level: int = Field(default=1, ge=1, le=9)
+    shorthand: ClassVar[str | None] = "enabled"
+
+    enabled: Flag = False
+    """nginx ``gzip``."""
+    comp_level: Count = Field(default=1, ge=1, le=9)
+    """nginx ``gzip_comp_level``."""
     min_length: Size = 20
+    """Answers that announce fewer bytes stay as they are (nginx ``gzip_min_length``)."""
     types: tuple[str, ...] = ("text/html",)
-    disable: tuple[str, ...] = ()  # regexes on User-Agent
-    vary: bool = True
+    """Media types to compress, next to text/html; ``*`` is any (nginx ``gzip_types``)."""
+    disable: tuple[str, ...] = ()
+    """Regexes on User-Agent: clients that get no compression (nginx ``gzip_disable``)."""
+    vary: Flag = True
+    """Whether ``Vary: Accept-Encoding`` is added (nginx ``gzip_vary``)."""
 
 
 class Http(Section):
     """The client side (nginx ``http`` and ``server`` contexts)."""
 
     client_header_timeout: Duration = 60.0
+    """How long a client may take to send a whole request head."""
     client_body_timeout: Duration = 60.0
+    """How long a client may pause while it sends a body."""
     send_timeout: Duration = 60.0
+    """How long a client may pause while it reads an answer."""
     keepalive_timeout: Duration = 75.0
-    keepalive_requests: int = Field(default=1000, ge=1)
+    """How long an idle client connection stays open; 0 closes it after each answer."""
+    keepalive_requests: Count = Field(default=1000, ge=1)
+    """How many requests a client connection may carry."""
     client_max_body_size: Size = 1 << 20
+    """The largest request body; a larger one is answered with 413. 0 means no limit."""
     client_header_buffer_size: Size = 1024
+    """The buffer that nginx starts with; accepted, and bounds nothing by itself."""
     large_client_header_buffers: HeaderBuffers = HeaderBuffers()
-    max_header_count: int = Field(default=100, ge=1)
+    """Bounds on a line of the request head, and on all of it."""
+    max_header_count: Count = Field(default=100, ge=1)
+    """How many header fields a request may have."""
     lingering_time: Duration = 30.0
+    """How long what a refused client still sends is read and dropped."""
     lingering_timeout: Duration = 5.0
-    tcp_nodelay: bool = True
-    server_tokens: bool = True
+    """How long such a client may pause."""
+    tcp_nodelay: Flag = True
+    """Whether small packets are sent at once."""
+    server_tokens: Flag = True
+    """Whether the version is shown in answers made here."""
     gzip: Gzip = Gzip()
+    """Compression of answers."""
 
 
 NextUpstream = Literal["error", "timeout", "invalid_header", "non_idempotent"]
@@ -78,9 +168,13 @@ class ProxySettings(Section):
     """How a route is forwarded (nginx ``proxy_*``). Every field may be overridden per route."""
 
     connect_timeout: Duration = 2.0
+    """How long a connection to a server may take to come up."""
     send_timeout: Duration = 120.0
+    """How long a server may pause while it reads a request."""
     read_timeout: Duration = 3600.0
-    socket_keepalive: bool = True
+    """How long a server may pause while it answers; a held /sync counts as a pause."""
+    socket_keepalive: Flag = True
+    """Whether SO_KEEPALIVE is set on TCP connections to servers."""
     set_header: dict[str, Template] = {
         "Accept-Encoding": "",
         "Host": "$host",
@@ -89,27 +183,40 @@ class ProxySettings(Section):
         "Connection": "$connection_upgrade",
         "Upgrade": "$http_upgrade",
     }
+    """Fields that replace the client's; an empty value removes the field."""
     hide_header: tuple[str, ...] = ()
-    next_upstream: tuple[NextUpstream, ...] = ("error", "timeout")
-    next_upstream_tries: int = Field(default=0, ge=0)  # 0: as many as there are servers
-    next_upstream_timeout: Duration = 0.0  # 0: no limit
-    ignore_client_abort: bool = False
-    client_max_body_size: Size | None = None  # None: the http section's
+    """Fields of the server's answer that clients do not get."""
+    next_upstream: Annotated[tuple[NextUpstream, ...], BeforeValidator(_off_as_nothing)] = (
+        "error",
+        "timeout",
+    )
+    """When a request is tried on another server; ``off`` means never."""
+    next_upstream_tries: Count = Field(default=0, ge=0)
+    """How many servers are tried; 0: as many as there are."""
+    next_upstream_timeout: Duration = 0.0
+    """How long other servers are tried; 0: no limit."""
+    ignore_client_abort: Flag = False
+    """Whether a request goes on at the server when its client has gone."""
+    client_max_body_size: Size | None = None
+    """The largest request body; absent: as in the http section."""
 
 
 class ProxyOverrides(Section):
-    """The same settings, all optional: what one route changes."""
+    """The settings of ``proxy`` that one route changes; what is absent stays."""
 
     connect_timeout: Duration | None = None
     send_timeout: Duration | None = None
     read_timeout: Duration | None = None
-    socket_keepalive: bool | None = None
+    socket_keepalive: Flag | None = None
     set_header: dict[str, Template] | None = None
+    """Replaces the whole table, as ``proxy_set_header`` does in an inner nginx block."""
     hide_header: tuple[str, ...] | None = None
-    next_upstream: tuple[NextUpstream, ...] | None = None
-    next_upstream_tries: int | None = Field(default=None, ge=0)
+    next_upstream: Annotated[tuple[NextUpstream, ...], BeforeValidator(_off_as_nothing)] | None = (
+        None
+    )
+    next_upstream_tries: Count | None = Field(default=None, ge=0)
     next_upstream_timeout: Duration | None = None
-    ignore_client_abort: bool | None = None
+    ignore_client_abort: Flag | None = None
     client_max_body_size: Size | None = None
 
 
@@ -124,7 +231,12 @@ class AccessRule(Section):
 
 
 class Allowlist(Section):
-    """Rules tried in order, the first that matches decides; without a match: allowed (nginx)."""
+    """Rules tried in order, the first that matches decides; without a match: allowed (nginx).
+
+    May be written as a bare list of rules.
+    """
+
+    shorthand: ClassVar[str | None] = "rules"
 
     rules: tuple[AccessRule, ...]
 
@@ -137,46 +249,73 @@ class Map(Section):
     """
 
     source: Template
+    """What is looked up, usually one variable."""
     values: dict[str, Template] = {}
+    """What each key is turned into."""
     default: Template = ""
+    """The result when no key matches."""
 
 
 class HashBalance(Section):
     """nginx ``hash KEY consistent`` (``ketama``) or rendezvous hashing over xxh3."""
 
     hash: Template
+    """The key; requests with an empty key are spread by round robin."""
     method: Literal["ketama", "rendezvous"] = "ketama"
 
 
 class Server(Section):
-    """One Synapse process (nginx ``server`` inside ``upstream``)."""
+    """One Synapse process (nginx ``server`` inside ``upstream``). May be a bare address."""
 
-    address: str  # "unix:/path" or "host:port"
-    weight: int = Field(default=1, ge=1)
-    max_fails: int = Field(default=0, ge=0)
+    shorthand: ClassVar[str | None] = "address"
+
+    address: str
+    """``unix:/path`` or ``host:port``."""
+    weight: Count = Field(default=1, ge=1)
+    """The server's share."""
+    max_fails: Count = Field(default=0, ge=0)
+    """Failures within ``fail_timeout`` that take the server out; 0: never."""
     fail_timeout: Duration = 10.0
-    max_conns: int = Field(default=0, ge=0)
-    backup: bool = False
-    down: bool = False
+    """The span in which failures are counted, and how long the server is then left out."""
+    max_conns: Count = Field(default=0, ge=0)
+    """The most requests at the same time; 0: no limit."""
+    backup: Flag = False
+    """Used only when the others are out."""
+    down: Flag = False
+    """Never used, but keeps its place in the hash ring."""
+
+
+Balance = Annotated[
+    Annotated[Literal["round_robin", "least_conn"], Tag("<name>")]
+    | Annotated[HashBalance, Tag("<hash>")],
+    Discriminator(_balance_kind),
+]
 
 
 class Pool(Section):
     """A group of servers (nginx ``upstream``). A server may be written as a bare address."""
 
     servers: tuple[Server, ...] = Field(min_length=1)
-    balance: Literal["round_robin", "least_conn"] | HashBalance = "round_robin"
-    keepalive: int = Field(default=32, ge=0)  # idle connections kept, over all servers
+    balance: Balance = "round_robin"
+    """How a server is chosen: round_robin, least_conn, or a mapping with ``hash``."""
+    keepalive: Count = Field(default=32, ge=0)
+    """Idle connections kept, over all servers."""
     keepalive_timeout: Duration = 60.0
-    keepalive_requests: int = Field(default=1000, ge=1)
+    """How long an idle connection is kept; shorter than the server's own limit."""
+    keepalive_requests: Count = Field(default=1000, ge=1)
+    """How many requests a connection may carry."""
     keepalive_time: Duration = 3600.0
+    """How old a connection may become."""
 
 
 class Respond(Section):
     """An answer made by synproxy itself (nginx ``return``), as a Matrix JSON error from 400 up."""
 
-    status: int = Field(ge=200, le=599)
+    status: Count = Field(ge=200, le=599)
     errcode: str | None = None
+    """The Matrix error code, such as M_FORBIDDEN."""
     error: str | None = None
+    """The text for people."""
 
 
 class Route(Section):
@@ -187,32 +326,53 @@ class Route(Section):
     """
 
     name: str
+    """Shown in logs and by ``explain``; unique."""
     location: str
-    methods: tuple[str, ...] = ()  # empty: every method
+    """``/prefix``, ``= /exact``, ``^~ /prefix``, ``~ regex`` or ``~* regex``."""
+    methods: tuple[str, ...] = ()
+    """Only these request methods; absent: every method."""
     pool: Template | None = None
+    """A pool's name, or a map that gives one, such as ``$sync``."""
     respond: Respond | None = None
+    """The answer, for a route that is not forwarded."""
     allowlists: tuple[str, ...] = ()
+    """Names of the lists that decide who may (nginx ``allow`` and ``deny``)."""
     satisfy: Literal["all", "any"] = "all"
+    """Whether every list must agree, or one is enough."""
     proxy: ProxyOverrides = ProxyOverrides()
+    """What this route changes in ``proxy``."""
 
 
 class AccessLog(Section):
-    """Where and how finished requests are logged. ``path``: a file, ``-`` (stdout) or ``off``."""
+    """Where and how finished requests are logged. May be written as a bare path or ``off``."""
 
-    path: str = "-"
+    shorthand: ClassVar[str | None] = "path"
+
+    path: Annotated[str, BeforeValidator(_off_as_text)] = "-"
+    """A file, ``-`` (standard output) or ``off``."""
     format: Literal["combined", "combined_upstream", "json"] = "combined_upstream"
     flush: Duration = 1.0
+    """How long a line may wait to be written."""
 
 
 class Config(Section):
     """A whole configuration file."""
 
     listeners: tuple[Listener, ...] = Field(min_length=1)
+    """Where clients connect."""
     http: Http = Http()
+    """The client side."""
     proxy: ProxySettings = ProxySettings()
+    """How requests are forwarded."""
     allowlists: dict[str, Allowlist] = {}
+    """Lists of addresses by name, for routes."""
     maps: dict[str, Map] = {}
+    """Variables made from others, by name without ``$``."""
     pools: dict[str, Pool] = {}
+    """Groups of servers by name."""
     routes: tuple[Route, ...] = ()
+    """What goes where."""
     access_log: AccessLog = AccessLog()
-    shutdown_timeout: Duration = 60.0  # SIGTERM: how long open exchanges may still take
+    """One line for each finished request."""
+    shutdown_timeout: Duration = 60.0
+    """How long open exchanges may still take after SIGTERM."""
