@@ -80,7 +80,8 @@ def test_what_needs_no_translation_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", [r"a\Kb", r"\Ga", r"\X", r"[[:^alpha:]]", r"[a", r"(?#a", "(a", "a)", r"\p{L}", "a\\"]
+    "pattern",
+    [r"a\Kb", r"\Ga", r"\X", r"[[:^alpha:]]", r"[a", r"(?#a", "(a", "a)", r"\p{L}", "a\\"],
 )
 def test_what_cannot_be_expressed_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"not supported|missing|without|bad regex"):
