@@ -1,0 +1,50 @@
+"""The header block that a server receives (nginx ``proxy_set_header``).
+
+Order as nginx writes it: the set headers, the framing, then the client's own fields in their
+order and case, without those that were set or end at this hop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from synproxy.core.fields import tokens
+from synproxy.core.head import HeaderBlock
+from synproxy.core.variables import RequestView, Scope, Template, Variables
+
+
+class HeadPlan:
+    """How one route rewrites request fields, compiled.
+
+    The result depends on the request line only when ``cacheable`` is false.
+    """
+
+    __slots__ = ("_replaced", "_set", "cacheable")
+
+    def __init__(self, set_header: Mapping[str, str], variables: Variables) -> None:
+        self._set: list[tuple[bytes, bytes, Template]] = [
+            (name.encode(), name.lower().encode(), variables.template(text))
+            for name, text in set_header.items()
+        ]
+        self._replaced = frozenset(lower for _, lower, _ in self._set)
+        self.cacheable = all(template.scope <= Scope.HEADERS for _, _, template in self._set)
+
+    def render(self, view: RequestView, block: HeaderBlock) -> tuple[bytes, bool]:
+        """The lines after the request line with the closing empty line, and whether the server
+        is asked to close its connection."""
+        lines: list[bytes] = []
+        close = False
+        for name, lower, template in self._set:
+            value = template.render(view)
+            if value:  # an empty value removes the header, as in nginx
+                lines.append(b"%b: %b\r\n" % (name, value))
+                if lower == b"connection":
+                    close = b"close" in tokens(value)
+        if block.chunked:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        elif block.content_length is not None:
+            lines.append(b"Content-Length: %d\r\n" % block.content_length)
+        replaced = self._replaced
+        lines += [line for lower, line in block.forwarded if lower not in replaced]
+        lines.append(b"\r\n")
+        return b"".join(lines), close

@@ -1,0 +1,220 @@
+"""Request heads: what is accepted, and what the rest of the proxy wants to know of them.
+
+The request line changes with every request, the header block hardly ever on one connection.
+They are therefore judged apart: :func:`parse_request_line` sees the first line,
+:class:`HeaderBlock` the fields, and a block that comes again byte for byte need not be judged
+again. Knows nothing of sockets, and takes the fields already split (``wire.http1``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from synproxy.core.fields import HOP_BY_HOP, NEVER_STRIPPED, tokens
+from synproxy.core.target import check_target
+from synproxy.errors import DownstreamError
+
+_METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
+_VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])")
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]*)([^#]*)", re.IGNORECASE)
+_CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
+_HOST: Final = re.compile(
+    rb"(?:(?P<name>[A-Za-z0-9._~!$&'()*+,;=%\-]+)|(?P<literal>\[[0-9A-Fa-f:.]+\]))(?::[0-9]*)?"
+)
+
+
+class RequestLine(NamedTuple):
+    """The start line of a request (RFC 9112 section 3)."""
+
+    method: bytes
+    target: bytes
+    """Origin-form (``/path?query``) or ``*``; the bytes that are forwarded."""
+    authority: bytes
+    """From an absolute-form target, otherwise empty."""
+    minor: int
+    """0 or 1: the minor version of HTTP/1."""
+
+    def authority_host(self) -> bytes:
+        """nginx's ``$host`` of an absolute-form target, which goes before the Host field
+        (RFC 9112 section 3.2.2)."""
+        return host_name(self.authority)
+
+
+def parse_request_line(line: bytes) -> RequestLine:
+    """Judge one request line, without its CRLF.
+
+    :raises DownstreamError: 400, or 405 (CONNECT, TRACE), or 505 (not HTTP/1).
+    """
+    parts = line.split(b" ")
+    if len(parts) != 3:
+        raise DownstreamError(400, "request line is not METHOD TARGET VERSION")
+    method, target, version = parts
+    if version == b"HTTP/1.1":
+        minor = 1
+    elif version == b"HTTP/1.0":
+        minor = 0
+    else:
+        match = _VERSION.fullmatch(version)
+        if match is None:
+            raise DownstreamError(400, "invalid HTTP version")
+        if match[1] != b"1":
+            raise DownstreamError(505, "HTTP version other than 1")
+        minor = 1  # RFC 9110 section 2.5: a higher minor version is answered as the highest known
+    if _METHOD.fullmatch(method) is None:
+        raise DownstreamError(400, "invalid method")
+    if method == b"CONNECT" or method == b"TRACE":
+        raise DownstreamError(405, "method CONNECT or TRACE")
+    authority = b""
+    if target[:1] != b"/":
+        if target == b"*" and method == b"OPTIONS":
+            return RequestLine(method, target, b"", minor)
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is None:
+            raise DownstreamError(400, "request target is neither origin-form nor absolute-form")
+        authority, target = absolute[1], absolute[2]
+        if _HOST.fullmatch(authority) is None:
+            raise DownstreamError(400, "invalid authority in the request target")
+        if target[:1] != b"/":
+            target = b"/" + target
+    check_target(target)
+    return RequestLine(method, target, authority, minor)
+
+
+def host_name(authority: bytes) -> bytes:
+    """nginx's ``$host``: lower case, without the port and a trailing dot."""
+    match = _HOST.fullmatch(authority)
+    if match is None:
+        raise DownstreamError(400, "invalid Host")
+    name = (match["name"] or match["literal"]).lower()
+    return name[:-1] if name.endswith(b".") else name
+
+
+class HeaderBlock:
+    """The header fields of one request, judged; a pure function of the bytes and the bounds.
+
+    What depends on the request line too (framing in HTTP/1.0, a missing Host) is asked through
+    :meth:`check_version`.
+
+    :raises DownstreamError: 400, 417, 431 or 501.
+    """
+
+    __slots__ = (
+        "_values",
+        "chunked",
+        "connection_close",
+        "connection_keep_alive",
+        "content_length",
+        "expect_continue",
+        "forwarded",
+        "host",
+        "upgrade",
+    )
+
+    def __init__(self, fields: Sequence[tuple[bytes, bytes]], max_count: int) -> None:
+        if len(fields) > max_count:
+            raise DownstreamError(431, f"{len(fields)} header fields, at most {max_count}")
+        self._values: dict[bytes, bytes] = {}
+        self.host = b""
+        self.content_length: int | None = None
+        self.chunked = False
+        self.connection_close = False
+        self.connection_keep_alive = False
+        self.expect_continue = False
+        self.upgrade = b""
+        self.forwarded: tuple[tuple[bytes, bytes], ...]
+        values = self._values
+        connection: list[bytes] = []
+        passed: list[tuple[bytes, bytes]] = []
+        for name, value in fields:
+            if b"_" in name:
+                continue  # nginx underscores_in_headers off: X_Forwarded_For is not a header
+            lower = name.lower()
+            if lower in values:
+                if lower in _SINGLETONS:
+                    raise DownstreamError(400, f"repeated {lower.decode()}")
+                if lower == b"connection":
+                    connection += tokens(value)
+                elif lower == b"cookie":
+                    values[lower] += b"; " + value
+            else:
+                values[lower] = value
+                if lower == b"connection":
+                    connection = tokens(value)
+            if lower not in _NOT_FORWARDED:
+                passed.append((lower, b"%b: %b\r\n" % (name, value)))
+        if connection:
+            self.connection_close = b"close" in connection
+            self.connection_keep_alive = b"keep-alive" in connection
+            stripped = set(connection) - NEVER_STRIPPED
+            passed = [field for field in passed if field[0] not in stripped]
+        self.forwarded = tuple(passed)
+        self._judge_host()
+        self._judge_framing()
+        self._judge_expect()
+        self._judge_upgrade(connection)
+
+    def value(self, name: bytes) -> bytes:
+        """The first value of a field by its lower-case name, empty when absent."""
+        return self._values.get(name, b"")
+
+    def check_version(self, line: RequestLine) -> None:
+        """Rules that tie the fields to the request line.
+
+        :raises DownstreamError: 400.
+        """
+        if line.minor == 0:
+            if self.chunked:  # RFC 9112 section 6.1: faulty framing
+                raise DownstreamError(400, "Transfer-Encoding in HTTP/1.0")
+        elif b"host" not in self._values:  # RFC 9112 section 3.2
+            raise DownstreamError(400, "missing Host")
+
+    def _judge_host(self) -> None:
+        if b"host" in self._values:
+            self.host = host_name(self._values[b"host"])
+
+    def _judge_framing(self) -> None:
+        encoding = self._values.get(b"transfer-encoding")
+        length = self._values.get(b"content-length")
+        if encoding is not None:
+            if length is not None:  # RFC 9112 section 6.3: an attempt at smuggling
+                raise DownstreamError(400, "both Transfer-Encoding and Content-Length")
+            if encoding.lower() != b"chunked":
+                raise DownstreamError(501, "Transfer-Encoding other than chunked")
+            self.chunked = True
+        elif length is not None:
+            if _CONTENT_LENGTH.fullmatch(length) is None:
+                raise DownstreamError(400, "invalid Content-Length")
+            self.content_length = int(length)
+
+    def _judge_expect(self) -> None:
+        expect = self._values.get(b"expect")
+        if expect is not None:
+            if expect.lower() != b"100-continue":
+                raise DownstreamError(417, "unknown expectation")
+            self.expect_continue = True
+
+    def _judge_upgrade(self, connection: list[bytes]) -> None:
+        """An upgrade is honoured when asked for properly (RFC 9110 section 7.8), without a body,
+        and never to h2c: a tunnel of HTTP/2 frames would pass every route and allowlist by."""
+        upgrade = self._values.get(b"upgrade")
+        if (
+            upgrade
+            and b"upgrade" in connection
+            and not self.chunked
+            and not self.content_length
+            and not any(token.startswith(b"h2c") for token in tokens(upgrade))
+        ):
+            self.upgrade = upgrade
+        elif upgrade is not None:
+            del self._values[b"upgrade"]
+
+
+_SINGLETONS: Final = frozenset(
+    {b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"authorization"}
+)
+"""A second one would let two readers take different ones."""
+
+_NOT_FORWARDED: Final = HOP_BY_HOP | {b"content-length", b"expect"}
+"""Hop-by-hop, or written anew: the framing is ours, and so is the 100 (Continue)."""

@@ -1,0 +1,26 @@
+"""Bounds that have no directive in nginx, with their precedents."""
+
+from __future__ import annotations
+
+from typing import Final
+
+REPLAY_BODY: Final = 64 * 1024
+"""Bytes of a request body kept for a retry. nginx keeps all of it, in memory or on disk; a Matrix
+event is at most 64 KiB, a media upload is never repeated."""
+
+BODY_HIGH_WATER: Final = 64 * 1024
+"""Bytes of a request body held while there is no server connection yet (asyncio's default
+high-water mark)."""
+
+DISCARD_BODY: Final = 64 * 1024
+"""An unread request body up to this size is read and dropped, so that the connection lives on
+after an early answer."""
+
+PIPELINED: Final = 64 * 1024
+"""Bytes of further requests taken from the socket while one is being answered."""
+
+RESPONSE_HEAD: Final = 128 * 1024
+"""A server's head (the seed's ``proxy_buffer_size 128k``)."""
+
+INTERIM_RESPONSES: Final = 16
+"""1xx answers before the final one."""

@@ -1,0 +1,81 @@
+"""One coarse timer wheel for all deadlines of a child process.
+
+Setting a deadline is storing a number on the item. The wheel looks at each item when its slot
+comes round and moves it on if its deadline has moved meanwhile, so a connection that is used
+again and again costs nothing. Knows no clock: ``now`` is given.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+NEVER: Final = float("inf")
+
+
+class Timed(Protocol):
+    """Something with a deadline, in the wheel's seconds."""
+
+    deadline: float
+    visit: float
+    """When the wheel looks next; written by the wheel only."""
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed. Sets a new one, or the item leaves the wheel."""
+
+
+class TimerWheel:
+    """``slots`` buckets of ``tick`` seconds; deadlines are met late by at most two ticks, never
+    early."""
+
+    __slots__ = ("_index", "_slots", "now", "tick")
+
+    def __init__(self, now: float, tick: float = 0.25, slots: int = 256) -> None:
+        self.now = now
+        """The time of the last tick: coarse, but free to read."""
+        self.tick = tick
+        self._slots: list[set[Timed]] = [set() for _ in range(slots)]
+        self._index = int(now / tick)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._slots))
+
+    def watch(self, item: Timed) -> None:
+        """Start to look after an item."""
+        ticks = len(self._slots) - 1
+        if item.deadline < NEVER:
+            ticks = min(ticks, max(1, int(item.deadline / self.tick) + 1 - self._index))
+        item.visit = (self._index + ticks) * self.tick
+        self._slot(item).add(item)
+
+    def hasten(self, item: Timed) -> None:
+        """To be called when a deadline was set that is nearer than the item's next visit."""
+        self._slot(item).discard(item)
+        self.watch(item)
+
+    def forget(self, item: Timed) -> None:
+        """Stop to look after an item; harmless when it is not in the wheel."""
+        self._slot(item).discard(item)
+
+    def advance(self, now: float) -> None:
+        """Visit every item whose slot has come; expired ones are told."""
+        self.now = now
+        index = int(now / self.tick)
+        steps = min(index - self._index, len(self._slots))
+        self._index = index
+        for step in range(index - steps + 1, index + 1):
+            slot = step % len(self._slots)
+            due = self._slots[slot]
+            if not due:
+                continue
+            self._slots[slot] = set()
+            for item in due:
+                if item.deadline <= now:
+                    # Back in first: what the item does on expiry may be to leave the wheel.
+                    item.deadline = NEVER
+                    self.watch(item)
+                    item.expire(now)
+                else:
+                    self.watch(item)
+
+    def _slot(self, item: Timed) -> set[Timed]:
+        return self._slots[round(item.visit / self.tick) % len(self._slots)]

@@ -1,0 +1,498 @@
+"""One client connection: reads HTTP/1.1 requests, one at a time and in order.
+
+It finds where requests begin and end, keeps the client's timeouts, and passes what it reads to an
+exchange; the exchange writes the answers through it. Must not know servers, pools or routes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from synproxy.core.head import HeaderBlock, RequestLine, parse_request_line
+from synproxy.core.limits import DISCARD_BODY, PIPELINED
+from synproxy.core.wheel import NEVER, TimerWheel
+from synproxy.errors import DownstreamError
+from synproxy.wire.chunked import ChunkedDecoder, ChunkedError
+from synproxy.wire.http1 import has_bare_lf, parse_header_block
+
+if TYPE_CHECKING:
+    from synproxy.config.model import Http
+
+
+class State(IntEnum):
+    """What the next byte from the client means."""
+
+    HEAD = 0
+    BODY = 1
+    WAIT = 2  # the request is complete, its answer is not
+    TUNNEL = 3
+    LINGER = 4  # closing; what still comes is dropped (nginx lingering_close)
+    CLOSED = 5
+
+
+class Exchange(Protocol):
+    """What a client connection tells about the request in progress."""
+
+    def start(self, *, complete: bool) -> None:
+        """Begin; ``complete``: the request has no body. It may be over when this returns."""
+
+    def request_body(self, payload: bytes) -> None:
+        """The next bytes of the body, decoded."""
+
+    def request_end(self) -> None:
+        """The body is complete."""
+
+    def bad_request(self, error: DownstreamError) -> None:
+        """The body is malformed or late: nothing more of it will come."""
+
+    def client_gone(self, reason: str) -> None:
+        """The client cannot be answered any more."""
+
+    def client_half_closed(self) -> bool:
+        """The client sends nothing more; True if it is to be answered all the same."""
+
+    def client_writable(self, writable: bool) -> None:
+        """Back-pressure: the client reads slower than the server writes, or has caught up."""
+
+    def tunnel_data(self, data: bytes) -> None:
+        """Bytes after an upgrade."""
+
+
+class Handler(Protocol):
+    """Where a client connection takes its requests. One per listener and child."""
+
+    settings: Http
+    wheel: TimerWheel
+    scheme: bytes
+    connections: set[ClientConnection]
+    draining: bool
+
+    def begin(self, client: ClientConnection, line: RequestLine, block: HeaderBlock) -> Exchange:
+        """A request head was accepted: make an exchange, and do nothing yet."""
+
+    def refuse(self, client: ClientConnection, error: DownstreamError, head: bytes) -> None:
+        """A head was not accepted: answer, log, and close."""
+
+
+_HEAD_END: Final = b"\r\n\r\n"
+
+
+class ClientConnection(asyncio.Protocol):
+    """asyncio's view of one client."""
+
+    __slots__ = (
+        "_block",
+        "_block_bytes",
+        "_buffer",
+        "_decoder",
+        "_eof",
+        "_handler",
+        "_paused",
+        "_remaining",
+        "_searched",
+        "cached_head",
+        "cached_plan",
+        "deadline",
+        "exchange",
+        "head_started",
+        "keep_alive",
+        "remote_addr",
+        "remote_port",
+        "requests",
+        "state",
+        "transport",
+        "visit",
+        "write_blocked",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self.exchange: Exchange | None = None
+        self.state = State.HEAD
+        self.deadline = NEVER
+        self.visit = 0.0
+        self.requests = 0
+        self.keep_alive = True
+        self.write_blocked = False
+        self.head_started = False
+        self.remote_addr = b"unix:"
+        self.remote_port = b""
+        self.cached_plan: object = None
+        """Room for the exchange to remember what it made of the header block, as long as that
+        stays the same; cleared with it."""
+        self.cached_head: object = None
+        self._block: HeaderBlock | None = None
+        self._block_bytes = b""
+        self._buffer = b""
+        self._searched = 0
+        self._remaining = 0
+        self._decoder: ChunkedDecoder | None = None
+        self._paused = False
+        self._eof = False
+
+    # --- asyncio's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        handler = self._handler
+        peer = transport.get_extra_info("peername")
+        if type(peer) is tuple:
+            self.remote_addr = peer[0].encode()
+            self.remote_port = b"%d" % peer[1]
+            if not handler.settings.tcp_nodelay:
+                transport.get_extra_info("socket").setsockopt(
+                    socket.IPPROTO_TCP, socket.TCP_NODELAY, 0
+                )
+        handler.connections.add(self)
+        self.deadline = handler.wheel.now + handler.settings.client_header_timeout
+        handler.wheel.watch(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.state = State.CLOSED
+        self._handler.connections.discard(self)
+        self._handler.wheel.forget(self)
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.client_gone("client_gone")
+
+    def eof_received(self) -> bool:
+        if self.state is State.TUNNEL:
+            exchange = self.exchange
+            return exchange is not None and exchange.client_half_closed()
+        if self.state is State.WAIT:
+            exchange = self.exchange
+            if self._buffer or (exchange is not None and exchange.client_half_closed()):
+                self._eof = True
+                return True
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        state = self.state
+        if state is State.HEAD:
+            if self._buffer:
+                data = self._buffer + data
+                self._buffer = b""
+            self._read_head(data)
+        elif state is State.BODY:
+            self._read_body(data)
+        elif state is State.WAIT:
+            self._buffer += data
+            if len(self._buffer) > PIPELINED:
+                self.pause_reading()
+        elif state is State.TUNNEL:
+            if self.exchange is not None:
+                self.exchange.tunnel_data(data)
+        elif state is State.LINGER:
+            self._set_deadline(self._handler.settings.lingering_timeout)
+
+    def pause_writing(self) -> None:
+        self.write_blocked = True
+        self._set_deadline(self._handler.settings.send_timeout)
+        if self.exchange is not None:
+            self.exchange.client_writable(False)
+
+    def resume_writing(self) -> None:
+        self.write_blocked = False
+        settings = self._handler.settings
+        if self.state is State.BODY and not self._paused:
+            self._set_deadline(settings.client_body_timeout)
+        elif self.state is State.HEAD:
+            self._set_deadline(settings.keepalive_timeout)
+        elif self.state is not State.LINGER:
+            self.deadline = NEVER
+        if self.exchange is not None:
+            self.exchange.client_writable(True)
+
+    # --- reading
+
+    def _read_head(self, data: bytes) -> None:
+        end = data.find(_HEAD_END, self._searched)
+        if end < 0:
+            self._partial_head(data)
+            return
+        self._searched = 0
+        line_end = data.find(b"\r\n")
+        if line_end == 0:  # RFC 9112 section 2.2: empty lines before a request line
+            if data[:4] == _HEAD_END:
+                self._refuse(400, "empty lines instead of a request", b"")
+            else:
+                self._read_head(data[2:])
+            return
+        handler = self._handler
+        settings = handler.settings
+        block_bytes = data[line_end + 2 : end + 4]
+        try:
+            self._check_bounds(line_end, end + 4)
+            line = parse_request_line(data[:line_end])
+            block = self._block
+            if block is None or block_bytes != self._block_bytes:
+                self.cached_plan = self.cached_head = self._block = None
+                self._block_bytes = b""
+                block = parse_header_block(
+                    block_bytes,
+                    max_line=settings.large_client_header_buffers.size,
+                    max_count=settings.max_header_count,
+                )
+                self._block = block
+                self._block_bytes = block_bytes
+            block.check_version(line)
+        except DownstreamError as error:
+            handler.refuse(self, error, data[:line_end])
+            return
+        self.requests += 1
+        self.head_started = False
+        self.keep_alive = (
+            (not block.connection_close if line.minor else block.connection_keep_alive)
+            and self.requests < settings.keepalive_requests
+            and not handler.draining
+        )
+        rest = data[end + 4 :]
+        if block.chunked:
+            self._decoder = ChunkedDecoder()
+            self._remaining = -1
+        else:
+            self._remaining = block.content_length or 0
+        if self._remaining:
+            self.state = State.BODY
+            self.deadline = handler.wheel.now + settings.client_body_timeout
+            self.exchange = exchange = handler.begin(self, line, block)
+            exchange.start(complete=False)
+            if self.state is State.BODY:
+                self._hasten()
+                if rest:
+                    self._read_body(rest)
+        else:
+            self.state = State.WAIT
+            self.deadline = NEVER
+            self._buffer = rest
+            self.exchange = exchange = handler.begin(self, line, block)
+            exchange.start(complete=True)
+
+    def _check_bounds(self, line_length: int, head_length: int) -> None:
+        buffers = self._handler.settings.large_client_header_buffers
+        if line_length > buffers.size:
+            raise DownstreamError(414, f"a request line of more than {buffers.size} bytes")
+        if head_length - line_length > buffers.number * buffers.size:
+            raise DownstreamError(431, f"a head of more than {buffers.number * buffers.size} bytes")
+
+    def _partial_head(self, data: bytes) -> None:
+        """Nothing but a beginning: is it one we want to hear the rest of?"""
+        seen = self._searched
+        self._buffer = data
+        self._searched = max(0, len(data) - 3)
+        line_end = data.find(b"\r\n")
+        try:
+            self._check_bounds(len(data) if line_end < 0 else line_end, len(data))
+        except DownstreamError as error:
+            self._handler.refuse(self, error, data[: max(line_end, 0)])
+            return
+        if data[:1] < b" " and data[:1] not in b"\r\n":
+            self._refuse(400, "not HTTP (a TLS hello on a plain port?)", b"")
+        elif has_bare_lf(data, seen):
+            self._refuse(400, "a line that ends in LF without CR", b"")
+        elif self._eof:
+            self.close()
+        elif not self.head_started:
+            self.head_started = True
+            self._set_deadline(self._handler.settings.client_header_timeout)
+
+    def _refuse(self, status: int, reason: str, head: bytes) -> None:
+        self._handler.refuse(self, DownstreamError(status, reason), head)
+
+    def _read_body(self, data: bytes) -> None:
+        handler = self._handler
+        self.deadline = handler.wheel.now + handler.settings.client_body_timeout
+        exchange = self.exchange
+        decoder = self._decoder
+        if decoder is None:
+            remaining = self._remaining
+            size = len(data)
+            if size < remaining:
+                self._remaining = remaining - size
+                if exchange is not None:
+                    exchange.request_body(data)
+                return
+            if size == remaining:
+                payload, rest = [data], b""
+            else:
+                payload, rest = [data[:remaining]], data[remaining:]
+        else:
+            payload = []
+            try:
+                tail = decoder.feed(data, payload)
+            except ChunkedError as error:
+                if exchange is not None:
+                    exchange.bad_request(DownstreamError(400, str(error)))
+                else:
+                    self.close()
+                return
+            if tail is None:
+                if exchange is not None:
+                    self._pass_on(exchange, payload)
+                return
+            rest = tail
+        self._decoder = None
+        self._remaining = 0
+        if exchange is None:  # the answer has gone already, and the body was dropped
+            self._next(rest)
+            return
+        self._pass_on(exchange, payload)
+        if self.exchange is not exchange:
+            return  # answered meanwhile, and lingering
+        self.state = State.WAIT
+        self.deadline = NEVER
+        self._buffer = rest
+        exchange.request_end()
+
+    def _pass_on(self, exchange: Exchange, payload: list[bytes]) -> None:
+        for piece in payload:
+            if self.exchange is not exchange:
+                return
+            exchange.request_body(piece)
+
+    # --- what the exchange asks for
+
+    @property
+    def body_unread(self) -> bool:
+        """Whether more of the request body is to come."""
+        return self.state is State.BODY
+
+    @property
+    def can_persist(self) -> bool:
+        """Whether the connection can serve another request after this answer."""
+        if not self.keep_alive:
+            return False
+        return self.state is not State.BODY or 0 < self._remaining <= DISCARD_BODY
+
+    def write(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def pause_reading(self) -> None:
+        if not self._paused and not self.transport.is_closing():
+            self._paused = True
+            self.transport.pause_reading()
+            if self.state is State.BODY and not self.write_blocked:
+                self.deadline = NEVER  # it is not the client that is slow
+
+    def resume_reading(self) -> None:
+        if self._paused and not self.transport.is_closing():
+            self._paused = False
+            self.transport.resume_reading()
+            if self.state is State.BODY and not self.write_blocked:
+                self._set_deadline(self._handler.settings.client_body_timeout)
+
+    def finish(self) -> None:
+        """The answer is written: next request, or the end."""
+        self.exchange = None
+        if self.state is State.BODY:
+            if self.can_persist:
+                self.resume_reading()
+            else:
+                self.linger()
+        elif self.state is State.WAIT:
+            if self.keep_alive:
+                self._next(self._buffer)
+            else:
+                self.close()
+
+    def _next(self, rest: bytes) -> None:
+        if not self.keep_alive or (not rest and (self._eof or self._handler.draining)):
+            self.close()
+            return
+        self.state = State.HEAD
+        self.exchange = None
+        settings = self._handler.settings
+        self.deadline = self._handler.wheel.now + settings.keepalive_timeout
+        if self.deadline < self.visit:
+            self._handler.wheel.hasten(self)
+        self._buffer = rest
+        if self._paused:
+            self.resume_reading()
+        if rest:
+            # Not from here: a long pipeline must not become a deep stack.
+            asyncio.get_running_loop().call_soon(self._read_pipelined)
+
+    def _read_pipelined(self) -> None:
+        if self.state is State.HEAD and self._buffer:
+            data, self._buffer = self._buffer, b""
+            self._read_head(data)
+
+    def start_tunnel(self) -> bytes:
+        """After an upgrade: bytes are passed on as they come. Returns those already here."""
+        self.state = State.TUNNEL
+        self.deadline = NEVER
+        early, self._buffer = self._buffer, b""
+        return early
+
+    def write_eof(self) -> None:
+        """Half-close, after an upgrade."""
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def close(self) -> None:
+        """Close once everything written has gone out."""
+        self.exchange = None
+        if self.state is not State.CLOSED:
+            self.state = State.LINGER
+            self._buffer = b""
+            self._set_deadline(self._handler.settings.send_timeout)
+            self.transport.close()
+
+    def linger(self) -> None:
+        """Close our side, and drop what still comes for a while, so that the client can read the
+        answer before a reset throws it away (RFC 9112 section 9.6, nginx ``lingering_close``)."""
+        self.exchange = None
+        if self.state is State.CLOSED or self.transport.is_closing():
+            return
+        self.state = State.LINGER
+        self._buffer = b""
+        self._set_deadline(self._handler.settings.lingering_timeout)
+        self.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def abort(self) -> None:
+        """Reset the connection: the client must not take what it has for a whole answer."""
+        self.exchange = None
+        self.transport.abort()
+
+    def shut_down_idle(self) -> None:
+        """Drain: close if no request is in progress."""
+        if self.state is State.HEAD and not self._buffer:
+            self.close()
+
+    # --- deadlines
+
+    def _set_deadline(self, timeout: float) -> None:
+        self.deadline = self._handler.wheel.now + timeout
+        self._hasten()
+
+    def _hasten(self) -> None:
+        if self.deadline < self.visit:
+            self._handler.wheel.hasten(self)
+
+    def expire(self, now: float) -> None:
+        """A deadline has passed; called by the wheel."""
+        state = self.state
+        if state is State.HEAD:
+            if self._buffer:
+                self._refuse(408, "the request head did not come in time", b"")
+            else:
+                self.close()
+        elif self.write_blocked or state is State.LINGER:
+            exchange, self.exchange = self.exchange, None
+            if exchange is not None:
+                exchange.client_gone("client_timeout")
+            self.transport.abort()
+        elif state is State.BODY:
+            if self.exchange is not None:
+                self.exchange.bad_request(
+                    DownstreamError(408, "the request body did not come in time")
+                )
+            else:
+                self.close()

@@ -1,0 +1,133 @@
+"""A loaded configuration, compiled: everything an exchange needs to decide where it goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from synproxy import __version__
+from synproxy.config.model import HashBalance
+from synproxy.core.allowlist import Access
+from synproxy.core.forward import HeadPlan
+from synproxy.core.guard import Guard
+from synproxy.core.response import ALWAYS_HIDDEN
+from synproxy.core.routes import RouteTable
+from synproxy.core.variables import Scope, Template, Variables
+from synproxy.upstream.pool import ServerPool
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from synproxy.config.model import Config, Http, ProxySettings, Respond, Route
+    from synproxy.core.variables import RequestView
+    from synproxy.core.wheel import TimerWheel
+
+
+class PoolTarget:
+    """A pool with the key by which its server is chosen."""
+
+    __slots__ = ("key", "pool")
+
+    def __init__(self, pool: ServerPool, variables: Variables) -> None:
+        self.pool = pool
+        balance = pool.settings.balance
+        self.key: Template | None = (
+            variables.template(balance.hash) if isinstance(balance, HashBalance) else None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRoute:
+    """One route with its settings resolved."""
+
+    name: str
+    route: Route
+    settings: ProxySettings
+    plan: HeadPlan
+    access: Access | None
+    max_body: int  # bytes; 0: no limit
+    respond: Respond | None
+    hidden: frozenset[bytes]
+    next_upstream: frozenset[str]
+    target: PoolTarget | None
+    """The pool when it is always the same."""
+    pool_name: Template | None
+    targets: Mapping[str, PoolTarget]
+
+    def choose(self, view: RequestView) -> PoolTarget | None:
+        """The pool for a request; None if the template names none that exists."""
+        if self.target is not None:
+            return self.target
+        if self.pool_name is None:
+            return None
+        return self.targets.get(self.pool_name.render(view).decode("utf-8", "replace"))
+
+
+class Generation:
+    """Compiled from one :class:`Config`; replaced as a whole on reload."""
+
+    __slots__ = ("config", "guard", "http", "pools", "routes", "server_line", "table")
+
+    def __init__(self, config: Config, wheel: TimerWheel) -> None:
+        self.config = config
+        self.http: Http = config.http
+        variables = Variables(config.maps)
+        self.pools = {
+            name: ServerPool(name, settings, wheel) for name, settings in config.pools.items()
+        }
+        targets = {name: PoolTarget(pool, variables) for name, pool in self.pools.items()}
+        self.table = RouteTable(config.routes)
+        self.routes = [_compile(route, config, variables, targets) for route in config.routes]
+        self.guard = Guard(
+            self.table, [index for index, route in enumerate(self.routes) if route.access]
+        )
+        self.server_line = (
+            b"Server: synproxy/%b\r\n" % __version__.encode()
+            if config.http.server_tokens
+            else b"Server: synproxy\r\n"
+        )
+
+    def retire(self) -> None:
+        """Another generation has taken over: keep no idle connections."""
+        for pool in self.pools.values():
+            pool.retire()
+
+
+def _compile(
+    route: Route, config: Config, variables: Variables, targets: Mapping[str, PoolTarget]
+) -> CompiledRoute:
+    settings = config.proxy.model_copy(
+        update={
+            name: getattr(route.proxy, name)
+            for name in route.proxy.model_fields_set
+            if getattr(route.proxy, name) is not None
+        }
+    )
+    max_body = settings.client_max_body_size
+    if max_body is None:
+        max_body = config.http.client_max_body_size
+    target = None
+    pool_name = None
+    if route.pool is not None:
+        pool_name = variables.template(route.pool)
+        if pool_name.scope is Scope.CONSTANT:
+            target = targets[route.pool]
+    lists = [(name, config.allowlists[name]) for name in route.allowlists]
+    return CompiledRoute(
+        name=route.name,
+        route=route,
+        settings=settings,
+        plan=HeadPlan(settings.set_header, variables),
+        access=Access(lists, route.satisfy) if lists else None,
+        max_body=max_body,
+        respond=route.respond,
+        # nginx hides the server's own Server and Date and writes its own; we keep Date, which is
+        # the origin's to set (RFC 9110 section 6.6.1).
+        hidden=ALWAYS_HIDDEN
+        | {b"server"}
+        | {name.lower().encode() for name in settings.hide_header},
+        next_upstream=frozenset(settings.next_upstream),
+        target=target,
+        pool_name=pool_name,
+        targets=targets,
+    )

@@ -1,0 +1,116 @@
+"""Where a listener's clients get their exchanges: the tie between a generation and the process."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from synproxy.core.record import ExchangeRecord
+from synproxy.proxy.answers import local_answer
+from synproxy.proxy.exchange import Exchange
+
+if TYPE_CHECKING:
+    import asyncio
+    from typing import Protocol
+
+    from synproxy.config.model import Http
+    from synproxy.core.head import HeaderBlock, RequestLine
+    from synproxy.core.wheel import TimerWheel
+    from synproxy.downstream.connection import ClientConnection
+    from synproxy.errors import DownstreamError, UpstreamError
+    from synproxy.proxy.generation import Generation
+
+    class AccessLog(Protocol):
+        """Takes a record of each exchange once it has ended."""
+
+        def write(self, record: ExchangeRecord) -> None: ...
+
+
+_log = logging.getLogger("synproxy.proxy")
+
+
+class ProxyHandler:
+    """Shared by all client connections of one scheme in one child process."""
+
+    __slots__ = (
+        "access_log",
+        "connections",
+        "draining",
+        "generation",
+        "loop",
+        "scheme",
+        "settings",
+        "wheel",
+    )
+
+    def __init__(
+        self,
+        generation: Generation,
+        wheel: TimerWheel,
+        loop: asyncio.AbstractEventLoop,
+        access_log: AccessLog | None,
+        scheme: bytes = b"http",
+    ) -> None:
+        self.loop = loop
+        self.wheel = wheel
+        self.access_log = access_log
+        self.scheme = scheme
+        self.draining = False
+        self.connections: set[ClientConnection] = set()
+        self.generation: Generation
+        self.settings: Http
+        self.use(generation)
+
+    def use(self, generation: Generation) -> None:
+        """Requests from now on follow this generation; those in progress keep theirs."""
+        self.generation = generation
+        self.settings = generation.http
+
+    def begin(self, client: ClientConnection, line: RequestLine, block: HeaderBlock) -> Exchange:
+        """See :class:`synproxy.downstream.connection.Handler`."""
+        return Exchange(self, client, line, block)
+
+    def refuse(self, client: ClientConnection, error: DownstreamError, head: bytes) -> None:
+        """Answer a head that was not accepted, log it, and close."""
+        client.keep_alive = False
+        data, size = local_answer(
+            error.status,
+            error=error.reason,
+            server=self.generation.server_line,
+            minor=1,
+            keep_alive=False,
+            head_request=False,
+        )
+        client.write(data)
+        client.linger()
+        if self.access_log is not None:
+            method, _, rest = head.partition(b" ")
+            target, _, version = rest.partition(b" ")
+            self.access_log.write(
+                ExchangeRecord(
+                    started=time.time(),
+                    remote_addr=client.remote_addr,
+                    method=method,
+                    target=target,
+                    version=version,
+                    status=error.status,
+                    bytes_sent=size,
+                    scheme=self.scheme,
+                    end_reason="client_timeout" if error.status == 408 else "client_error",
+                )
+            )
+
+    def report(self, exchange: Exchange, error: UpstreamError) -> None:
+        """An attempt failed: say so where an operator looks for it, without the query."""
+        pool = exchange.pool
+        server = pool.settings.servers[exchange.index].address if pool is not None else ""
+        _log.warning(
+            "%s: %s, pool %s, server %s, %s %s",
+            error.failure.value,
+            error.reason,
+            pool.name if pool is not None else "",
+            server,
+            exchange.method.decode("ascii", "replace"),
+            exchange.target.partition(b"?")[0].decode("ascii", "replace"),
+        )

@@ -1,0 +1,236 @@
+"""The process that serves: listeners, signals, the timer, reload and drain.
+
+Signals have nginx's meanings: HUP reloads the configuration, USR1 reopens the logs, QUIT and TERM
+drain (TERM is what systemd sends, so it drains too), a second TERM or INT ends at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import signal
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from synproxy.config.loader import load
+from synproxy.core.wheel import TimerWheel
+from synproxy.downstream.connection import ClientConnection
+from synproxy.errors import ConfigError
+from synproxy.observe.access_log import AccessLog
+from synproxy.proxy.generation import Generation
+from synproxy.proxy.handler import ProxyHandler
+from synproxy.runtime import systemd
+from synproxy.runtime.listeners import InheritedSockets, open_listener, remove_socket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from synproxy.config.addresses import UnixAddress
+    from synproxy.config.model import Config, Listener
+
+_log = logging.getLogger("synproxy")
+
+_TICK: Final = 0.25
+"""Seconds between two looks at deadlines and the log buffer."""
+
+
+def serve(config_path: Path, config: Config, loop: str = "uvloop") -> int:
+    """Serve until a signal ends it; returns the exit code.
+
+    ``loop``: ``uvloop`` or ``asyncio``.
+    """
+    _raise_fd_limit()
+    factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    if loop == "uvloop":
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(Child(config_path, config).run())
+
+
+class Child:
+    """One serving process."""
+
+    def __init__(self, config_path: Path, config: Config) -> None:
+        self._path = config_path
+        self._config = config
+        self._inherited = InheritedSockets(systemd.listen_sockets())
+        self._servers: dict[str, _Listening] = {}
+        self._hurry = False
+        self._last_watchdog = 0.0
+        self._watchdog_interval = systemd.watchdog_interval()
+        self._drain_deadline = 0.0
+        self._done: asyncio.Event
+        self._drained: asyncio.Event
+
+    async def run(self) -> int:
+        """Open the listeners, serve, drain."""
+        loop = asyncio.get_running_loop()
+        self._done = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._loop = loop
+        self.wheel = TimerWheel(loop.time(), _TICK)
+        self.access_log = AccessLog(self._config.access_log)
+        self.handler = ProxyHandler(
+            Generation(self._config, self.wheel),
+            self.wheel,
+            loop,
+            None if self._config.access_log.path == "off" else self.access_log,
+        )
+        try:
+            await self._listen(self._config)
+        except OSError as error:
+            _log.error("cannot listen: %s", error)
+            self._close_listeners()
+            return 1
+        for name in self._inherited.unused():
+            _log.warning("no listener of the configuration has the inherited socket %s", name)
+        for number, action in (
+            (signal.SIGHUP, self._reload_soon),
+            (signal.SIGUSR1, self.access_log.reopen),
+            (signal.SIGTERM, self._stop),
+            (signal.SIGQUIT, self._stop),
+            (signal.SIGINT, self._stop),
+        ):
+            loop.add_signal_handler(number, action)
+        self._tick()
+        systemd.ready(self._status())
+        _log.info("ready: %s", self._status())
+        await self._done.wait()
+        await self._drain()
+        self.access_log.close()
+        return 0
+
+    # --- listeners
+
+    async def _listen(self, config: Config) -> None:
+        for listener in config.listeners:
+            if listener.listen in self._servers:
+                continue
+            listening = _Listening(listener, *open_listener(listener, self._inherited))
+            self._servers[listener.listen] = listening
+            await listening.start(self._loop, self.handler)
+
+    def _close_listeners(self) -> None:
+        for listening in self._servers.values():
+            listening.close()
+        self._servers.clear()
+
+    # --- the timer
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        self.wheel.advance(now)
+        self.access_log.flush()
+        interval = self._watchdog_interval
+        if interval is not None and now - self._last_watchdog >= interval:
+            self._last_watchdog = now
+            systemd.watchdog()
+        if self.handler.draining:
+            self._look_at_drain()
+        self._timer = self._loop.call_later(_TICK, self._tick)
+
+    # --- reload
+
+    def _reload_soon(self) -> None:
+        task = self._loop.create_task(self.reload())
+        self._reloading = task  # a task without a reference may be collected
+
+    async def reload(self) -> bool:
+        """Load the configuration again; a bad one leaves the old one running."""
+        systemd.reloading()
+        try:
+            config = load(self._path)
+            generation = Generation(config, self.wheel)
+            await self._listen(config)
+        except (ConfigError, OSError, ValueError) as error:
+            _log.error("reload failed, the old configuration stays: %s", error)
+            systemd.ready(f"reload failed; {self._status()}")
+            return False
+        old = self.handler.generation
+        self.handler.use(generation)
+        self._config = config
+        old.retire()
+        wanted = {listener.listen for listener in config.listeners}
+        for name in [name for name in self._servers if name not in wanted]:
+            self._servers.pop(name).close()
+        _log.info("reloaded: %s", self._status())
+        systemd.ready(self._status())
+        return True
+
+    # --- the end
+
+    def _stop(self) -> None:
+        if self._done.is_set():
+            self._hurry = True
+            self._drained.set()
+        self._done.set()
+
+    async def _drain(self) -> None:
+        """Take no new connection, let what is open end, and cut what does not in time."""
+        connections = self.handler.connections
+        systemd.stopping(f"draining {len(connections)} connections")
+        _log.info("draining %d connections", len(connections))
+        self._close_listeners()
+        self.handler.draining = True
+        for connection in list(connections):
+            connection.shut_down_idle()
+        self._drain_deadline = self._loop.time() + self._config.shutdown_timeout
+        self._look_at_drain()
+        await self._drained.wait()
+        if connections:
+            _log.warning("cut %d connections that did not end in time", len(connections))
+        for connection in list(connections):
+            connection.transport.abort()
+        self.handler.generation.retire()
+        await asyncio.sleep(0)
+        self._timer.cancel()
+
+    def _look_at_drain(self) -> None:
+        if not self.handler.connections or self._hurry or self._loop.time() >= self._drain_deadline:
+            self._drained.set()
+
+    def _status(self) -> str:
+        generation = self.handler.generation
+        return (
+            f"listening on {', '.join(self._servers)}; {len(generation.routes)} routes, "
+            f"{len(generation.pools)} pools"
+        )
+
+
+class _Listening:
+    """A listener with its socket and asyncio's server."""
+
+    def __init__(self, listener: Listener, sock: socket.socket, ours: UnixAddress | None) -> None:
+        self._listener = listener
+        self._sock = sock
+        self._ours = ours
+        self._server: asyncio.Server | None = None
+
+    async def start(self, loop: asyncio.AbstractEventLoop, handler: ProxyHandler) -> None:
+        def factory() -> ClientConnection:
+            return ClientConnection(handler)
+
+        backlog = self._listener.backlog
+        if self._sock.family == socket.AF_UNIX:
+            self._server = await loop.create_unix_server(factory, sock=self._sock, backlog=backlog)
+        else:
+            self._server = await loop.create_server(factory, sock=self._sock, backlog=backlog)
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self._sock.close()
+        if self._ours is not None:
+            remove_socket(self._ours)
+
+
+def _raise_fd_limit() -> None:
+    """Use what the system allows (nginx ``worker_rlimit_nofile``): two descriptors a request."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

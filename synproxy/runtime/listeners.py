@@ -1,0 +1,115 @@
+"""Listening sockets: made here, or inherited from systemd."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from synproxy.config.addresses import TcpAddress, UnixAddress, parse_listen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from synproxy.config.model import Listener
+
+
+class InheritedSockets:
+    """Sockets of a systemd ``.socket`` unit; each serves the listener that has its address."""
+
+    def __init__(self, sockets: Iterable[socket.socket]) -> None:
+        self._sockets = list(sockets)
+
+    def take(self, address: TcpAddress | UnixAddress) -> socket.socket | None:
+        """The socket bound to an address, if systemd passed one."""
+        for sock in self._sockets:
+            if _bound_to(sock, address):
+                self._sockets.remove(sock)
+                return sock
+        return None
+
+    def unused(self) -> list[str]:
+        """Addresses of the sockets that no listener of the configuration asked for."""
+        return [str(sock.getsockname()) for sock in self._sockets]
+
+
+def open_listener(
+    listener: Listener, inherited: InheritedSockets
+) -> tuple[socket.socket, UnixAddress | None]:
+    """A bound, listening, non-blocking socket, and the path to remove when it is closed.
+
+    A UNIX socket that nobody listens on any more is replaced; one in use is an error.
+
+    :raises OSError: the address cannot be bound.
+    """
+    address = parse_listen(listener.listen)
+    ours = None
+    sock = inherited.take(address)
+    if sock is None:
+        if isinstance(address, UnixAddress):
+            sock = _bind_unix(address.path, int(listener.mode, 8))
+            ours = address
+        else:
+            sock = _bind_tcp(address, listener.ipv6only)
+        sock.listen(listener.backlog)
+    sock.setblocking(False)
+    return sock, ours
+
+
+def remove_socket(address: UnixAddress) -> None:
+    """Remove a UNIX socket that we made."""
+    with suppress(FileNotFoundError):
+        os.unlink(address.path)
+
+
+def _bind_tcp(address: TcpAddress, ipv6only: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(ipv6only))
+        sock.bind((address.host, address.port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind_unix(path: str, mode: int) -> socket.socket:
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+        os.chmod(path, mode)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise OSError(errno.EADDRINUSE, "a file that is no socket is in the way", path)
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        else:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), path)
+
+
+def _bound_to(sock: socket.socket, address: TcpAddress | UnixAddress) -> bool:
+    name = sock.getsockname()
+    if isinstance(address, UnixAddress):
+        return sock.family == socket.AF_UNIX and name == address.path
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    return bool(name[:2] == (address.host, address.port))
