@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from synproxy.config.pcre import compile_pattern
+from synproxy.config.pcre import translate
 
 _LOCATION = re.compile(r"(=|\^~|~\*|~)?+\s*+(.+)", re.DOTALL)
 
@@ -40,10 +40,11 @@ def parse_location(written: str) -> Location:
         raise ValueError(f"location {written!r} says no path and no regex")
     kind, text = Kind(parts[1] or ""), parts[2]
     if kind in (Kind.REGEX, Kind.REGEX_NO_CASE):
+        flags = re.IGNORECASE if kind is Kind.REGEX_NO_CASE else 0
         try:
-            regex = compile_pattern(text, kind is Kind.REGEX_NO_CASE)
-        except ValueError as error:
-            raise ValueError(f"location {written!r}: {error}") from error
+            regex = re.compile(translate(text).encode(), flags)
+        except (ValueError, OverflowError, RecursionError, re.error) as error:
+            raise ValueError(f"location {written!r}: the regex cannot be read: {error}") from error
         return Location(kind, text.encode(), regex)
     if not text.startswith("/"):
         raise ValueError(f"location {written!r} does not start with a slash, so it never matches")
