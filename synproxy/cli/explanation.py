@@ -1,0 +1,141 @@
+"""What is decided about one request, as data: route, access, pool, server, head, limits.
+
+Must not decide anything itself, nor know how it is shown. No credential of the request gets in.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from synproxy.cli.offline import Offline, Request, balance_text, key_template, preference
+from synproxy.cli.secrets import Secrets
+from synproxy.cli.terminal import show
+from synproxy.core.allowlist import AccessVerdict
+from synproxy.observe.redact import REDACTED
+from synproxy.proxy.generation import CompiledRoute
+
+
+def explain(offline: Offline, request: Request) -> dict[str, Any]:
+    """All that is decided for one request; ``answer`` is there if synproxy itself would answer."""
+    secrets = Secrets(request)
+    explained: dict[str, Any] = {
+        "request": {
+            "method": show(request.method),
+            "host": show(request.host),
+            "target": secrets.shown(request.target),
+            "path": secrets.shown(request.path),
+        }
+    }
+    if request.target == b"*":
+        explained["answer"] = {"status": 204, "reason": "OPTIONS * is about the proxy itself"}
+        return explained
+    table = offline.generation.table
+    match = table.match(request.path, request.method)
+    trials = table.explain(request.path, request.method)
+    explained["routes"] = [
+        {"name": t.name, "location": t.location, "chosen": t.chosen, "reason": t.reason}
+        for t in trials
+    ]
+    if match is None:
+        explained["answer"] = {"status": 404, "reason": "no route matches"}
+        return explained
+    request.captures = match.captures
+    compiled = offline.generation.routes[match.index]
+    route = compiled.route
+    explained["route"] = {
+        "name": route.name,
+        "location": route.location,
+        "methods": list(route.methods),
+        "captures": {name: secrets.shown(value) for name, value in match.captures.items()},
+    }
+    explained["access"] = _access(offline, request, match.index)
+    if not all(verdict["allowed"] for verdict in explained["access"]):
+        explained["answer"] = {"status": 403, "reason": "an allowlist refuses the address"}
+    if route.respond is not None:
+        explained.setdefault(
+            "answer", {"status": route.respond.status, "reason": "the route says so"}
+        )
+        return explained
+    explained |= _upstream(offline, request, compiled, secrets)
+    return explained
+
+
+def _access(offline: Offline, request: Request, index: int) -> list[dict[str, Any]]:
+    """The verdict of the route's allowlists, then those of routes another reader might choose."""
+    raw_path = request.target.partition(b"?")[0]
+    guards = offline.generation.guard.guards(raw_path, request.method)
+    verdicts = []
+    for number in (index, *guards):
+        route = offline.config.routes[number]
+        verdict = offline.access(number, request.remote_addr)
+        verdicts.append(
+            {
+                "route": route.name,
+                "guard": number != index,
+                "allowlists": list(route.allowlists),
+                "allowed": verdict.allowed,
+                "decided_by": _rule(verdict),
+            }
+        )
+    return verdicts
+
+
+def _rule(verdict: AccessVerdict) -> str:
+    if not verdict.list_name:
+        return verdict.rule
+    return f"rule {verdict.number} of {verdict.list_name}: {verdict.rule}"
+
+
+def _upstream(
+    offline: Offline, request: Request, route: CompiledRoute, secrets: Secrets
+) -> dict[str, Any]:
+    template = route.route.pool or ""
+    target = route.choose(request)
+    if target is None:
+        name = show(offline.render(template, request))
+        return {
+            "maps": _maps(offline, request, [template], secrets),
+            "answer": {"status": 502, "reason": f"there is no pool {name}"},
+        }
+    pool, settings = target.pool, route.settings
+    key = b"" if target.key is None else target.key.render(request)
+    written = key_template(pool.settings)
+    shown_key, kind = secrets.shown_key(key) if target.key else ("", "none")
+    return {
+        "maps": _maps(offline, request, [template, written], secrets),
+        "pool": {"name": pool.name, "written": template, "balance": balance_text(pool.settings)},
+        "key": {"template": written, "value": shown_key, "kind": kind},
+        "servers": preference(pool, key),
+        "limits": {
+            "client_max_body_size": route.max_body,
+            "connect_timeout": settings.connect_timeout,
+            "send_timeout": settings.send_timeout,
+            "read_timeout": settings.read_timeout,
+            "next_upstream": list(settings.next_upstream),
+            "next_upstream_tries": settings.next_upstream_tries,
+        },
+        "headers": [
+            [show(field), _shown_field(field, value, secrets)]
+            for field, value in offline.upstream_head(route, request)
+        ],
+    }
+
+
+def _shown_field(name: bytes, value: bytes, secrets: Secrets) -> str:
+    if name.lower() in (b"authorization", b"cookie"):
+        return REDACTED
+    return secrets.shown(value)
+
+
+def _maps(
+    offline: Offline, request: Request, templates: list[str], secrets: Secrets
+) -> list[dict[str, str]]:
+    """The maps that took part: what each was asked and what it said."""
+    used = []
+    for name, section in offline.maps_behind(templates):
+        value, kind = secrets.shown_key(offline.render(f"${{{name}}}", request))
+        asked = secrets.shown(offline.render(section.source, request))
+        used.append(
+            {"name": name, "value": value, "kind": kind, "source": section.source, "input": asked}
+        )
+    return used

@@ -1,0 +1,140 @@
+"""A configuration compiled for questions instead of traffic, with the data path's own classes.
+
+Must not know how answers are printed, and opens nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from synproxy.config.model import Config, HashBalance, Map, Pool
+from synproxy.config.variable_names import variable_names_in
+from synproxy.core.allowlist import AccessVerdict
+from synproxy.core.head import HeaderBlock, host_name, parse_request_line
+from synproxy.core.target import normalise_path, split_target
+from synproxy.core.variables import Variables
+from synproxy.core.wheel import TimerWheel
+from synproxy.proxy.generation import CompiledRoute, Generation
+from synproxy.upstream.pool import ServerPool
+
+
+@dataclass(slots=True)
+class Request:
+    """One imagined request; satisfies `core.variables.RequestView`."""
+
+    method: bytes
+    target: bytes
+    path: bytes
+    query: bytes
+    scheme: bytes
+    host: bytes
+    remote_addr: bytes
+    block: HeaderBlock
+    captures: Mapping[str, bytes] = field(default_factory=dict)
+    version: bytes = b"HTTP/1.1"
+    remote_port: bytes = b"50000"
+    server_addr: bytes = b"127.0.0.1"
+    server_port: bytes = b"8008"
+    request_id: bytes = b"00000000000000000000000000000000"
+
+    def header(self, name: bytes) -> bytes:
+        return self.block.value(name)
+
+
+def imagine(
+    method: str,
+    url: str,
+    fields: Sequence[tuple[bytes, bytes]],
+    remote_addr: str,
+    max_header_count: int = 100,
+) -> Request:
+    """The request that a client would send for `url`, which may be a whole URL or a target.
+
+    Raises DownstreamError as the data path does for what it refuses.
+    """
+    scheme, target = "http", url
+    if "://" in url.partition("?")[0]:
+        parts = urlsplit(url)
+        scheme = parts.scheme.lower()
+        target = url.partition("://")[2][len(parts.netloc) :].partition("#")[0]
+        if not target.startswith("/"):
+            target = "/" + target
+        if not any(name.lower() == b"host" for name, _ in fields):
+            fields = [(b"Host", parts.netloc.encode()), *fields]
+    if not any(name.lower() == b"host" for name, _ in fields):
+        fields = [(b"Host", b"localhost"), *fields]
+    line = parse_request_line(b"%b %b HTTP/1.1" % (method.encode(), target.encode()))
+    block = HeaderBlock(fields, max_header_count)
+    block.check_version(line)
+    path, query = split_target(line.target)
+    return Request(
+        method=line.method,
+        target=line.target,
+        path=normalise_path(path) if path != b"*" else path,
+        query=query,
+        scheme=scheme.encode(),
+        host=host_name(line.authority) if line.authority else block.host,
+        remote_addr=remote_addr.encode(),
+        block=block,
+    )
+
+
+class Offline:
+    """One configuration, compiled as it is for serving; no socket is opened.
+
+    Raises ValueError for what cannot compile.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.generation = Generation(config, TimerWheel(0.0))
+        self.variables = Variables(config.maps)
+
+    def evaluation_order(self) -> list[int]:
+        """Indexes of the routes as nginx tries them."""
+        return [trial.index for trial in self.generation.table.explain(b"/", b"GET")]
+
+    def access(self, index: int, remote_addr: bytes) -> AccessVerdict:
+        """What the allowlists of a route say."""
+        access = self.generation.routes[index].access
+        return AccessVerdict(True) if access is None else access.explain(remote_addr)
+
+    def render(self, template: str, request: Request) -> bytes:
+        return self.variables.template(template).render(request)
+
+    def upstream_head(self, route: CompiledRoute, request: Request) -> list[tuple[bytes, bytes]]:
+        """The header fields that the server would receive."""
+        head, _ = route.plan.render(request, request.block)
+        fields = (line.partition(b": ") for line in head.split(b"\r\n") if line)
+        return [(name, value) for name, _, value in fields]
+
+    def maps_behind(self, templates: Iterable[str]) -> list[tuple[str, Map]]:
+        """The maps that `templates` read, each after those that read it."""
+        found: dict[str, Map] = {}
+        waiting = [name for template in templates for name in variable_names_in(template)]
+        while waiting:
+            name = waiting.pop(0)
+            if name in self.config.maps and name not in found:
+                found[name] = self.config.maps[name]
+                waiting += variable_names_in(found[name].source)
+        return list(found.items())
+
+
+def preference(pool: ServerPool, key: bytes) -> list[str]:
+    """Addresses in the order in which a request with `key` would try them, all being alive."""
+    return [pool.settings.servers[index].address for index in pool.balancer.preference(key)]
+
+
+def key_template(pool: Pool) -> str:
+    """The template of a pool's sticky key; empty if it balances without one."""
+    return pool.balance.hash if isinstance(pool.balance, HashBalance) else ""
+
+
+def balance_text(pool: Pool) -> str:
+    """How a pool balances, in nginx's words."""
+    if not isinstance(pool.balance, HashBalance):
+        return pool.balance
+    kind = "consistent" if pool.balance.method == "ketama" else pool.balance.method
+    return f"hash {pool.balance.hash} {kind}"

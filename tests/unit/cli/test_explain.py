@@ -1,0 +1,232 @@
+"""``explain`` says what the data path would do, and shows no token."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from synproxy.cli.main import main
+
+ALICE = "Authorization: Bearer syt_YWxpY2U_canaryCANARY_0a1b2c"
+CANARY = "canaryCANARY"
+
+
+@pytest.fixture
+def explained(config: str, capsys: pytest.CaptureFixture[str]) -> Any:
+    """A function that runs ``explain --json`` and decodes what it prints."""
+
+    def run(*arguments: str) -> Any:
+        assert main(["explain", *arguments, "--config", config, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_a_sync_goes_to_the_pool_its_map_names(explained: Any) -> None:
+    found = explained("GET", "/_matrix/client/v3/sync?since=s1", "-H", ALICE)
+    assert found["route"]["name"] == "sync"
+    assert found["route"]["captures"] == {"version": "v3"}
+    assert found["pool"] == {
+        "name": "normal_sync",
+        "written": "$sync",
+        "balance": "hash $mxid_localpart consistent",
+    }
+    sync, *others = found["maps"]
+    assert sync == {
+        "name": "sync",
+        "value": "normal_sync",
+        "kind": "plain",
+        "source": "$arg_since",
+        "input": "s1",
+    }
+    assert [used["name"] for used in others] == ["mxid_localpart", "access_token"]
+    assert sorted(found["servers"]) == [
+        "unix:/run/sync1.sock",
+        "unix:/run/sync2.sock",
+        "unix:/run/sync3.sock",
+    ]
+    assert "answer" not in found
+
+
+def test_a_sync_without_since_is_an_initial_one(explained: Any) -> None:
+    found = explained("GET", "/_matrix/client/v3/sync?since=", "-H", ALICE)
+    assert found["pool"]["name"] == "initial_sync"
+    assert found["maps"][0]["value"] == "initial_sync"
+
+
+def test_one_user_has_one_preference_whatever_the_device(explained: Any) -> None:
+    path = "/_matrix/client/v3/sync?since=s1"
+    other_device = "Authorization: Bearer syt_YWxpY2U_otherDevice_111111"
+    bob = "Authorization: Bearer syt_Ym9i_canaryCANARY_0a1b2c"
+    servers = [
+        explained("GET", path, "-H", field)["servers"] for field in (ALICE, other_device, bob)
+    ]
+    assert servers[0] == servers[1]
+    assert servers[0] != servers[2]
+
+
+def test_the_limits_are_those_of_the_route(explained: Any) -> None:
+    found = explained("GET", "/_matrix/client/v3/sync")
+    assert found["limits"]["client_max_body_size"] == 65536
+    assert found["limits"]["read_timeout"] == 90.0
+    assert found["limits"]["connect_timeout"] == 2.0
+    assert explained("GET", "/_matrix/media/x")["limits"]["client_max_body_size"] == 1 << 20
+
+
+def test_the_head_for_the_server_is_shown(explained: Any) -> None:
+    fields = ("-H", ALICE, "-H", "X-Forwarded-For: 10.0.0.1", "-H", "Accept: x/y")
+    found = explained("GET", "https://matrix.example:8448/_matrix/media/x", *fields)
+    headers = found["headers"]
+    assert ["Host", "matrix.example"] in headers
+    assert ["X-Forwarded-For", "203.0.113.7"] in headers
+    assert ["X-Forwarded-Proto", "https"] in headers
+    assert ["Accept", "x/y"] in headers
+    assert ["Authorization", "<redacted>"] in headers
+    assert [name for name, _ in headers].count("X-Forwarded-For") == 1
+
+
+def test_the_raw_target_is_forwarded_and_the_normalised_path_routed(explained: Any) -> None:
+    found = explained("GET", "/_matrix//client/v3/x/../s%79nc?a=%20")
+    assert found["request"]["target"] == "/_matrix//client/v3/x/../s%79nc?a=%20"
+    assert found["request"]["path"] == "/_matrix/client/v3/sync"
+    assert found["route"]["name"] == "sync"
+
+
+def test_routes_say_why_they_were_not_chosen(explained: Any) -> None:
+    found = explained("POST", "/_matrix/client/v3/sync")
+    reasons = {trial["name"]: trial["reason"] for trial in found["routes"]}
+    assert reasons["sync"] == "methods are GET, HEAD"
+    assert not any(trial["chosen"] for trial in found["routes"])
+    assert found["answer"] == {"status": 404, "reason": "no route matches"}
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed", "rule"),
+    [
+        ("192.0.2.9", True, "rule 1 of private: allow 192.0.2.0/24"),
+        ("203.0.113.7", False, "rule 2 of private: deny all"),
+    ],
+)
+def test_the_deciding_rule_is_named(address: str, allowed: bool, rule: str, explained: Any) -> None:
+    found = explained("GET", "/_synapse/admin/v1/x", "--from", address)
+    assert found["from"] == {"address": address, "assumed": False}
+    [verdict] = found["access"]
+    assert (verdict["allowed"], verdict["decided_by"]) == (allowed, rule)
+    assert ("answer" in found) is not allowed
+
+
+def test_another_reading_of_the_path_is_guarded_too(explained: Any) -> None:
+    found = explained("GET", "/_synapse/admin/../../_matrix/media/x")
+    assert found["route"]["name"] == "media"
+    assert [(v["route"], v["guard"], v["allowed"]) for v in found["access"]] == [
+        ("media", False, True),
+        ("admin", True, False),
+    ]
+    assert found["answer"]["status"] == 403
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["GET", "/%zz"], 400),
+        (["GET", "/a b"], 400),
+        (["GET", "/a#b"], 400),
+        (["GET", "/\u00e9"], 400),
+        (["CONNECT", "/"], 405),
+        (["GET", "/", "-H", "Host: a", "-H", "Host: b"], 400),
+        (["GET", "/", "-H", "Transfer-Encoding: gzip"], 501),
+        (["OPTIONS", "*"], 204),
+        (["GET", "/versions"], 404),
+    ],
+)
+def test_what_synproxy_answers_itself_is_told(
+    arguments: list[str], status: int, explained: Any
+) -> None:
+    assert explained(*arguments)["answer"]["status"] == status
+
+
+def test_the_default_address_is_on_nobodys_allowlist_and_said_to_be_assumed(
+    explained: Any,
+) -> None:
+    assert explained("GET", "/")["from"] == {"address": "203.0.113.7", "assumed": True}
+
+
+SECRETS = [
+    ["-H", ALICE],
+    ["-H", f"Authorization: Bearer mat_{CANARY}"],
+    ["-H", f"authorization: bearer {CANARY}"],
+    ["-H", f"Cookie: session={CANARY}"],
+    ["-H", f'Authorization: X-Matrix origin="a",key="b",sig="{CANARY}"'],
+    ["-H", f"Referer: https://app.example/?loginToken={CANARY}"],
+]
+TARGETS = [
+    "/_matrix/client/v3/sync?since=s1",
+    f"/_matrix/client/v3/sync?since=s1&access_token={CANARY}",
+    f"/_matrix/client/v3/sync?since=s1&access%5ftoken={CANARY}",
+    f"/_matrix/client/v3/sync?access_token=syt_YWxpY2U_{CANARY}_000000&since=s1",
+    f"https://matrix.example/_matrix/media/x?token={CANARY}",
+]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize("fields", SECRETS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_token_is_shown(
+    as_json: bool,
+    fields: list[str],
+    target: str,
+    config: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ["--json"] if as_json else []
+    assert main(["explain", "GET", target, *fields, "-c", config, *options]) == 0
+    out, err = capsys.readouterr()
+    assert CANARY not in out + err
+    assert "/_matrix/" in out
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        (["-H", ALICE], {"value": "alice", "kind": "localpart"}),
+        ([], {"value": "", "kind": "empty"}),
+    ],
+)
+def test_the_key_is_shown_as_what_it_is(
+    fields: list[str], key: dict[str, str], explained: Any
+) -> None:
+    found = explained("GET", "/_matrix/client/v3/sync?since=s1", *fields)
+    assert found["key"] == {"template": "$mxid_localpart", **key}
+
+
+def test_a_key_that_is_a_token_is_shown_as_a_hash(explained: Any) -> None:
+    field = f"Authorization: Bearer mat_{CANARY}"
+    key = explained("GET", "/_matrix/client/v3/sync?since=s1", "-H", field)["key"]
+    assert key["kind"] == "hash"
+    assert len(key["value"]) == 12
+
+
+def test_a_key_without_secrets_is_shown(explained: Any) -> None:
+    found = explained("GET", "/_matrix/media/x", "--from", "2001:DB8::1")
+    assert found["key"] == {"template": "$remote_addr", "value": "2001:db8::1", "kind": "plain"}
+
+
+def test_the_text_reads_from_the_request_to_the_server(
+    config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = "/_matrix/client/v3/sync?since=s1"
+    assert main(["explain", "get", target, "-H", ALICE, "-c", config]) == 0
+    text = capsys.readouterr().out
+    lines = [line.split(maxsplit=1) for line in text.splitlines()]
+    labels = [words[0] for words in lines if words[0].isalpha() and words[0].islower()]
+    wanted = ["request", "path", "host", "from", "route", "before", "access", "map", "pool"]
+    wanted += ["key", "servers", "limits", "headers"]
+    assert [label for label in wanted if label in labels] == wanted
+    assert "sync (GET): location ~ ^/_matrix/client/(?<version>r0|v3)/sync$" in text
+    assert "login: regex does not match" in text
+    assert "$sync = 'normal_sync' because $arg_since = 's1'" in text
+    assert "$mxid_localpart = 'alice' (the user, read from the token)" in text
+    assert "> unix:/run/sync" in text
+    assert "up to 64k" in text
