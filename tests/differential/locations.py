@@ -34,11 +34,11 @@ def serve(directory: Path, locations: str) -> Nginx:
     return Nginx(directory, {"nginx.conf": CONFIGURATION.replace("LOCATIONS", locations)})
 
 
-def ask(nginx: Nginx, target: bytes, method: bytes = b"GET") -> tuple[int, bytes]:
-    """Status and body of one request on its own connection."""
-    head = b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+def ask(nginx: Nginx, target: bytes, fields: str = "") -> tuple[int, bytes]:
+    """Status and body of one GET on its own connection; ``fields`` end with CRLF each."""
+    head = b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + fields.encode() + b"\r\n"
     with socket.create_connection(("127.0.0.1", nginx.port), timeout=10) as connection:
-        connection.sendall(method + b" " + target + head)
+        connection.sendall(b"GET " + target + head)
         answer = b""
         while received := connection.recv(65536):
             answer += received

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import yaml
 
+from synproxy.config.loader import load
 from synproxy.config.model import Respond, Route
 from synproxy.config.pcre import translate
 from tests.support.paths import ROOT, SHARED
@@ -68,10 +69,7 @@ def synapse_routes() -> tuple[Route, ...]:
 
 def shipped_routes() -> dict[str, list[Route]]:
     """The routes of the configuration files that come with synproxy, by file name."""
-    return {
-        path.name: [Route(**entry) for entry in yaml.safe_load(path.read_text()).get("routes", ())]
-        for path in sorted((ROOT / "config").glob("*.yaml"))
-    }
+    return {path.name: list(load(path).routes) for path in sorted((ROOT / "config").glob("*.yaml"))}
 
 
 @cache
@@ -103,7 +101,7 @@ def nginx_choice(routes: Sequence[Route], path: bytes, method: bytes) -> int | N
         modifier, _, rest = (
             entry.location.rpartition(" ")
             if entry.location[0] != "~"
-            else (entry.location.partition(" "))
+            else entry.location.partition(" ")
         )
         if modifier in ("~", "~*"):
             regexes.append((index, _compiled(rest, modifier == "~*")))
