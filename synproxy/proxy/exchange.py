@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+import zlib
 from typing import TYPE_CHECKING, Final
 
 from synproxy.core.limits import BODY_HIGH_WATER, REPLAY_BODY
@@ -23,6 +24,7 @@ from synproxy.wire.chunked import LAST_CHUNK, encode_chunk
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from synproxy.core.compression import Compression
     from synproxy.core.head import HeaderBlock, RequestLine
     from synproxy.core.response import ResponseHead
     from synproxy.downstream.connection import ClientConnection
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 _NO_CAPTURES: Final[Mapping[str, bytes]] = {}
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 _CLIENT_CLOSED_REQUEST: Final = 499
 """nginx's code for the log: the client left before an answer began."""
 
@@ -48,9 +51,11 @@ class Exchange:
         "_body_size",
         "_chunked_out",
         "_close_upstream",
+        "_compressor",
         "_connect_time",
         "_connecting",
         "_fields",
+        "_half_closed",
         "_handler",
         "_header_time",
         "_key",
@@ -118,7 +123,9 @@ class Exchange:
         self._body: list[bytes] | None = None
         self._body_size = 0
         self._chunked_out = False
+        self._compressor: zlib._Compress | None = None
         self._tunnel = False
+        self._half_closed = False
         self._request_id = b""
 
     # --- what templates and maps read (core.variables.RequestView)
@@ -298,6 +305,7 @@ class Exchange:
         if self._tunnel and self.server is not None:
             server, self.server = self.server, None
             self._release(failed=False)
+            self._note_attempt(101)
             server.close()
             self._log("ok")
             return
@@ -310,8 +318,11 @@ class Exchange:
         """FIN after a whole request. nginx takes that for a client that is gone
         (``proxy_ignore_client_abort off``), and for a closed browser tab it is right."""
         if self._tunnel:
-            if self.server is not None:
-                self.server.write_eof()
+            server = self.server
+            if server is None or self._half_closed:
+                return False
+            self._half_closed = True
+            server.write_eof()
             return True
         return self.route is not None and self.route.settings.ignore_client_abort
 
@@ -405,7 +416,8 @@ class Exchange:
         self.server = None
         if self._tunnel:
             self._release(failed=False)
-            self._log("ok")
+            self._note_attempt(101)
+            self._log("upstream_timeout" if _is_timeout(error) else "ok")
             self.client.close()
             return
         if self.status:
@@ -488,14 +500,17 @@ class Exchange:
     def response(self, head: ResponseHead | None, pieces: list[bytes], done: bool) -> None:
         """What one read from the server brought, on to the client."""
         client = self.client
+        if head is not None:
+            compression = self.generation.compression
+            if compression is not None:
+                self._compress(compression, head, pieces, done)
+        if self._compressor is not None:
+            pieces = self._compressed(pieces, done)
         size = 0
         for piece in pieces:
             size += len(piece)
         self.bytes_sent += size
-        if head is not None:
-            out = self._client_head(head)
-        else:
-            out = []
+        out = self._client_head(head, size if done else -1) if head is not None else []
         if self._chunked_out:
             if size:
                 out.append(b"%x\r\n" % size)
@@ -510,7 +525,29 @@ class Exchange:
         if done:
             self._finish()
 
-    def _client_head(self, head: ResponseHead) -> list[bytes]:
+    def _compress(
+        self, compression: Compression, head: ResponseHead, pieces: list[bytes], done: bool
+    ) -> None:
+        """Start to compress this answer if its kind and size allow it, and the client does."""
+        if not compression.eligible(head, sum(map(len, pieces)) if done else None):
+            return
+        if compression.vary:
+            head.passed.append(b"Vary: Accept-Encoding\r\n")
+        if compression.wanted(self.block, self._line.minor):
+            self._compressor = zlib.compressobj(compression.level, zlib.DEFLATED, _GZIP_WINDOW)
+            head.passed = [line for line in head.passed if line[:14].lower() != b"accept-ranges:"]
+            head.passed.append(b"Content-Encoding: gzip\r\n")
+
+    def _compressed(self, pieces: list[bytes], done: bool) -> list[bytes]:
+        """What came in one read goes out at once: a client may be waiting for it."""
+        compressor = self._compressor
+        assert compressor is not None
+        out = [compressor.compress(piece) for piece in pieces]
+        out.append(compressor.flush(zlib.Z_FINISH if done else zlib.Z_SYNC_FLUSH))
+        return [piece for piece in out if piece]
+
+    def _client_head(self, head: ResponseHead, size: int) -> list[bytes]:
+        """The head for the client. ``size``: bytes of the body as sent, if all of it is here."""
         self._header_time = self._handler.loop.time() - self._attempt_started
         client = self.client
         minor = self._line.minor
@@ -522,7 +559,10 @@ class Exchange:
             *head.passed,
         ]
         framing = head.framing
-        if framing is BodyFraming.CHUNKED or framing is BodyFraming.CLOSE:
+        compressed = self._compressor is not None
+        if compressed and size >= 0:
+            out.append(b"Content-Length: %d\r\n" % size)
+        elif compressed or framing is BodyFraming.CHUNKED or framing is BodyFraming.CLOSE:
             if minor:
                 self._chunked_out = True
                 out.append(b"Transfer-Encoding: chunked\r\n")
@@ -576,8 +616,12 @@ class Exchange:
         self.bytes_sent += len(data)
         self.client.write(data)
 
-    def tunnel_reply_end(self) -> None:
+    def tunnel_reply_end(self) -> bool:
+        if self._half_closed:
+            return False
+        self._half_closed = True
         self.client.write_eof()
+        return True
 
     # --- ends
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from synproxy import __version__
 from synproxy.config.model import HashBalance
 from synproxy.core.allowlist import Access
+from synproxy.core.compression import Compression
 from synproxy.core.forward import HeadPlan
 from synproxy.core.guard import Guard
 from synproxy.core.response import ALWAYS_HIDDEN
@@ -66,11 +67,21 @@ class CompiledRoute:
 class Generation:
     """Compiled from one :class:`Config`; replaced as a whole on reload."""
 
-    __slots__ = ("config", "guard", "http", "pools", "routes", "server_line", "table")
+    __slots__ = (
+        "compression",
+        "config",
+        "guard",
+        "http",
+        "pools",
+        "routes",
+        "server_line",
+        "table",
+    )
 
     def __init__(self, config: Config, wheel: TimerWheel) -> None:
         self.config = config
         self.http: Http = config.http
+        self.compression = Compression(config.http.gzip) if config.http.gzip.enabled else None
         variables = Variables(config.maps)
         self.pools = {
             name: ServerPool(name, settings, wheel) for name, settings in config.pools.items()
