@@ -367,7 +367,12 @@ class ClientConnection(asyncio.Protocol):
         """Whether the connection can serve another request after this answer."""
         if not self.keep_alive:
             return False
-        return self.state is not State.BODY or 0 < self._remaining <= DISCARD_BODY
+        if self.state is not State.BODY:
+            return True
+        # Who expects a 100 (Continue) may never send the body (RFC 9110 section 10.1.1).
+        block = self._block
+        waits = block is not None and block.expect_continue
+        return not waits and 0 < self._remaining <= DISCARD_BODY
 
     def write(self, data: bytes) -> None:
         self.transport.write(data)

@@ -52,8 +52,8 @@ class Sink(Protocol):
     def tunnel_reply(self, data: bytes) -> None:
         """Bytes from the server after an upgrade."""
 
-    def tunnel_reply_end(self) -> None:
-        """The server half-closed the tunnel."""
+    def tunnel_reply_end(self) -> bool:
+        """The server half-closed the tunnel; False if the client has already, so it is over."""
 
 
 _HEAD_END: Final = b"\r\n\r\n"
@@ -291,8 +291,7 @@ class ServerConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         if self.state is State.TUNNEL and self.sink is not None:
-            self.sink.tunnel_reply_end()
-            return True
+            return self.sink.tunnel_reply_end()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
