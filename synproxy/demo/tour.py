@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 # Synapse's own form: syt_<base64 of the localpart>_<random>_<checksum>; nobody issued these.
-ALICE = {"Authorization": "Bearer syt_YWxpY2U_standInForARealOne_000000"}
-BOB = {"Authorization": "Bearer syt_Ym9i_standInForARealOne_000000"}
+ALICE = {"Authorization": "Bearer syt_YWxpY2U_demo_000000"}
+BOB = {"Authorization": "Bearer syt_Ym9i_demo_000000"}
 
 _SYNC = "/_matrix/client/v3/sync"
 _ADMIN = "/_synapse/admin/v1/purge_media_cache?before_ts=0"

@@ -141,52 +141,47 @@ def combined_upstream(record: ExchangeRecord) -> bytes:
     ).encode("ascii")
 
 
-_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_quoted = json.encoder.encode_basestring
 
 
 def _text(value: bytes) -> str:
     return value.decode("utf-8", "backslashreplace")
 
 
-def _time_or_none(value: float) -> float | None:
-    return None if value < 0 else round(value, 6)
+def _json_attempt(attempt: Attempt) -> str:
+    server, status, *times = attempt
+    connect, header, response = ("null" if t < 0 else repr(round(t, 6)) for t in times)
+    return (
+        f'{{"server":{_quoted(server)},"status":{status},"connect_time":{connect}'
+        f',"header_time":{header},"response_time":{response}}}'
+    )
 
 
 def json_line(record: ExchangeRecord) -> bytes:
     r"""One JSON object with the same keys in the same order every time. Times are seconds; bytes
     that are not UTF-8 are written as ``\xhh``; what is unknown is ``""``, a time of it null."""
     milliseconds = int(record.started * 1000)
-    line = {
-        "time": f"{_iso_second(milliseconds // 1000)}.{milliseconds % 1000:03}Z",
-        "remote_addr": _text(record.remote_addr),
-        "scheme": _text(record.scheme),
-        "host": _text(record.host),
-        "method": _text(record.method),
-        "target": redact(_text(record.target)),
-        "version": _text(record.version),
-        "status": record.status,
-        "bytes_sent": record.bytes_sent,
-        "bytes_received": record.bytes_received,
-        "referer": redact(_text(record.referer)),
-        "user_agent": redact(_text(record.user_agent)),
-        "request_id": _text(record.request_id),
-        "route": record.route,
-        "pool": record.pool,
-        "server": record.server,
-        "attempts": [
-            {
-                "server": server,
-                "status": status,
-                "connect_time": _time_or_none(connect),
-                "header_time": _time_or_none(header),
-                "response_time": _time_or_none(response),
-            }
-            for server, status, connect, header, response in record.attempts
-        ],
-        "duration": round(record.duration, 6),
-        "end_reason": record.end_reason,
-    }
-    return (_dumps(line) + "\n").encode("utf-8", "backslashreplace")
+    return (
+        f'{{"time":"{_iso_second(milliseconds // 1000)}.{milliseconds % 1000:03}Z"'
+        f',"remote_addr":{_quoted(_text(record.remote_addr))}'
+        f',"scheme":{_quoted(_text(record.scheme))}'
+        f',"host":{_quoted(_text(record.host))}'
+        f',"method":{_quoted(_text(record.method))}'
+        f',"target":{_quoted(redact(_text(record.target)))}'
+        f',"version":{_quoted(_text(record.version))}'
+        f',"status":{record.status}'
+        f',"bytes_sent":{record.bytes_sent}'
+        f',"bytes_received":{record.bytes_received}'
+        f',"referer":{_quoted(redact(_text(record.referer)))}'
+        f',"user_agent":{_quoted(redact(_text(record.user_agent)))}'
+        f',"request_id":{_quoted(_text(record.request_id))}'
+        f',"route":{_quoted(record.route)}'
+        f',"pool":{_quoted(record.pool)}'
+        f',"server":{_quoted(record.server)}'
+        f',"attempts":[{",".join(map(_json_attempt, record.attempts))}]'
+        f',"duration":{round(record.duration, 6)!r}'
+        f',"end_reason":{_quoted(record.end_reason)}}}\n'
+    ).encode("utf-8", "backslashreplace")
 
 
 FORMATS: dict[Literal["combined", "combined_upstream", "json"], Formatter] = {

@@ -166,14 +166,14 @@ def test_json_times_that_were_not_reached_are_null() -> None:
 
 
 any_bytes = st.binary(max_size=40) | st.sampled_from([b"", b"/x?y=z", b"\xc3\xa9", b'"', b"\n"])
+TIMES = st.floats(-1, 4000)
 records = st.builds(
     ExchangeRecord,
     started=st.floats(0, 4e9),
     status=st.integers(0, 599),
     bytes_sent=st.integers(0, 2**40),
     attempts=st.lists(
-        st.builds(Attempt, st.text(), st.integers(0, 599), st.floats(-1, 9), st.floats(-1, 9)),
-        max_size=3,
+        st.builds(Attempt, st.text(), st.integers(0, 599), TIMES, TIMES, TIMES), max_size=3
     ),
     duration=st.floats(0, 4000),
     **{field.name: any_bytes for field in fields(ExchangeRecord) if field.type == "bytes"},
