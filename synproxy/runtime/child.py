@@ -22,7 +22,7 @@ from synproxy.errors import ConfigError
 from synproxy.observe.access_log import AccessLog
 from synproxy.proxy.generation import Generation
 from synproxy.proxy.handler import ProxyHandler
-from synproxy.runtime import systemd
+from synproxy.runtime import logs, systemd
 from synproxy.runtime.listeners import InheritedSockets, open_listener, remove_socket
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def serve(config_path: Path, config: Config, loop: str = "uvloop") -> int:
 
     ``loop``: ``uvloop`` or ``asyncio``.
     """
+    logs.set_up()
     _raise_fd_limit()
     factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
     if loop == "uvloop":

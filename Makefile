@@ -1,0 +1,70 @@
+# Two commands do everything on a fresh Debian machine: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+export UV_PYTHON_DOWNLOADS := never
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test check format bench fuzz clean
+
+help:
+	@echo "make demo    stand-in Synapse workers behind synproxy, and curl lines to try"
+	@echo "make test    the whole test suite (installs nginx for comparison when root)"
+	@echo "make check   format, lint, types, import contracts"
+	@echo "make bench   CPU per request beside nginx, HAProxy, Caddy and aiohttp"
+
+# --- what the commands need
+
+.venv/.ready: pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "synproxy needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(MAKE) --no-print-directory apt-python3-venv
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet 'uv>=0.8'
+	$(BIN)/uv sync --quiet --frozen --inexact --python $(BIN)/python
+	@touch $@
+
+# One Debian package: installed when root, asked for otherwise.
+apt-%:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing the Debian package $*"; \
+	  { apt-get install -y -qq --no-install-recommends $* || \
+	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends $*; }; } \
+	    >/dev/null 2>.apt.log || { cat .apt.log; exit 1; }; rm -f .apt.log; \
+	else \
+	  echo "please install the Debian package $*:  sudo apt-get install $*"; exit 1; \
+	fi
+
+.PHONY: test-tools bench-tools
+test-tools:
+	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || $(MAKE) --no-print-directory apt-nginx
+	@command -v systemd-analyze >/dev/null || $(MAKE) --no-print-directory apt-systemd
+	@command -v curl >/dev/null || $(MAKE) --no-print-directory apt-curl
+
+bench-tools: test-tools
+	@test -x /usr/sbin/haproxy || command -v haproxy >/dev/null || $(MAKE) --no-print-directory apt-haproxy
+	@command -v caddy >/dev/null || $(MAKE) --no-print-directory apt-caddy
+	@command -v wrk >/dev/null || $(MAKE) --no-print-directory apt-wrk
+
+# --- the commands
+
+demo: .venv/.ready
+	$(BIN)/synproxy demo $(ARGS)
+
+test: .venv/.ready test-tools
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/.ready bench-tools
+	$(BIN)/python -m bench.compare $(ARGS)
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
