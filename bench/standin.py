@@ -1,0 +1,26 @@
+"""Runs the stand-in for the Synapse workers: ``standin.py DIRECTORY NAME...``."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import resource
+
+import uvloop
+from lib import standin
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("directory")
+    parser.add_argument("names", nargs="+", help="a UNIX socket NAME.sock is made for each")
+    parser.add_argument("--body-size", type=int, default=1024, help="of a sync answer, bytes")
+    options = parser.parse_args()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    gc.freeze()
+    uvloop.run(standin.serve(options.directory, options.names, options.body_size))
+
+
+if __name__ == "__main__":
+    main()
