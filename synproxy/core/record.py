@@ -6,6 +6,7 @@ Must not know how or where it is written. It has no field for a header that carr
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -45,3 +46,23 @@ class ExchangeRecord:
     duration: float = 0.0  # seconds, first byte of the request to last byte of the answer
     end_reason: str = "ok"
     """ok, local, client_gone, client_error, client_timeout, upstream_error, upstream_timeout."""
+
+
+_LOOKS_LIKE_A_REQUEST = re.compile(
+    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ((?:/|https?://|\*)[^\r\n]*?)(?: (HTTP/[0-9.]{1,8}))?"
+    rb"(?:[\r\n].*)?",
+    re.DOTALL,
+)
+
+
+def refused_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
+    """Method, target and version to record for a request line that was refused.
+
+    Empty unless it looks like one, and nothing after a CR or LF inside of it: what a confused
+    client sends there may be the header that holds its token. Blanks belong to the target, so
+    that masking a parameter in it reaches as far as the client may have meant it to.
+    """
+    match = _LOOKS_LIKE_A_REQUEST.fullmatch(line)
+    if match is None:
+        return b"", b"", b""
+    return match[1], match[2], match[3] or b""

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from synproxy.core.record import ExchangeRecord
+from synproxy.core.record import ExchangeRecord, refused_request_line
 from synproxy.proxy.answers import local_answer
 from synproxy.proxy.exchange import Exchange
 
@@ -85,8 +85,7 @@ class ProxyHandler:
         client.write(data)
         client.linger()
         if self.access_log is not None:
-            method, _, rest = head.partition(b" ")
-            target, _, version = rest.partition(b" ")
+            method, target, version = refused_request_line(head)
             self.access_log.write(
                 ExchangeRecord(
                     started=time.time(),
