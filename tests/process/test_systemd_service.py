@@ -1,0 +1,109 @@
+"""``synproxy run`` as systemd starts it: notifications, the watchdog, and its sockets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.process import free_port
+
+CONFIG = """\
+listeners: ["127.0.0.1:{port}"]
+access_log: "off"
+routes: [{{name: all, location: /, respond: {{status: 404}}}}]
+"""
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.settimeout(20)
+        receiver.bind(str(tmp_path / "notify"))
+        yield receiver
+
+
+@contextmanager
+def service(
+    directory: Path, port: int, *wrapper: str, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    file = directory / "synproxy.yaml"
+    file.write_text(CONFIG.format(port=port))
+    command = [*wrapper, sys.executable, "-m", "synproxy", "run", "--config", str(file)]
+    child = subprocess.Popen(
+        command, env={**os.environ, "NOTIFY_SOCKET": str(directory / "notify"), **environment}
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait(20)
+
+
+def receive(manager: socket.socket, wanted: str) -> list[str]:
+    """The lines of the next message that has `wanted`; others are passed over."""
+    while True:
+        lines = manager.recv(65536).decode().splitlines()
+        if wanted in lines:
+            return lines
+
+
+def status_line(port: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        return client.makefile("rb").readline()
+
+
+def test_the_manager_hears_of_start_reload_and_end(tmp_path: Path, manager: socket.socket) -> None:
+    port = free_port()
+    with service(tmp_path, port) as child:
+        receive(manager, "READY=1")
+        assert status_line(port) == b"HTTP/1.1 404 Not Found\r\n"
+        child.send_signal(signal.SIGHUP)
+        assert receive(manager, "RELOADING=1")[1].startswith("MONOTONIC_USEC=")
+        receive(manager, "READY=1")
+        child.send_signal(signal.SIGTERM)
+        receive(manager, "STOPPING=1")
+        assert child.wait(20) == 0
+
+
+def test_a_reload_that_fails_is_told_and_changes_nothing(
+    tmp_path: Path, manager: socket.socket
+) -> None:
+    port = free_port()
+    with service(tmp_path, port) as child:
+        receive(manager, "READY=1")
+        (tmp_path / "synproxy.yaml").write_text("nonsense: true")
+        child.send_signal(signal.SIGHUP)
+        receive(manager, "RELOADING=1")
+        ready = receive(manager, "READY=1")
+        assert any(line.startswith("STATUS=") and "failed" in line for line in ready)
+        assert status_line(port) == b"HTTP/1.1 404 Not Found\r\n"
+
+
+def test_the_watchdog_is_fed(tmp_path: Path, manager: socket.socket) -> None:
+    with service(tmp_path, free_port(), WATCHDOG_USEC="600000"):
+        receive(manager, "READY=1")
+        for _ in range(3):
+            receive(manager, "WATCHDOG=1")
+
+
+def test_a_socket_of_systemd_serves_the_listener_with_its_address(tmp_path: Path) -> None:
+    port = free_port()
+    wrapper = ["systemd-socket-activate", "--listen", f"127.0.0.1:{port}"]
+    with service(tmp_path, port, *wrapper) as child:
+        while True:
+            try:
+                assert status_line(port) == b"HTTP/1.1 404 Not Found\r\n"
+                break
+            except ConnectionRefusedError:
+                assert child.poll() is None
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(20) == 0
