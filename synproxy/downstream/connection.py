@@ -365,7 +365,7 @@ class ClientConnection(asyncio.Protocol):
     @property
     def can_persist(self) -> bool:
         """Whether the connection can serve another request after this answer."""
-        if not self.keep_alive:
+        if not self.keep_alive or (self._handler.draining and not self._buffer):
             return False
         if self.state is not State.BODY:
             return True

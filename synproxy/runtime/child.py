@@ -26,7 +26,7 @@ from synproxy.runtime import logs, systemd
 from synproxy.runtime.listeners import InheritedSockets, open_listener, remove_socket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from synproxy.config.addresses import UnixAddress
     from synproxy.config.model import Config, Listener
@@ -61,8 +61,10 @@ class Child:
         self._config = config
         self._inherited = InheritedSockets(systemd.listen_sockets())
         self._servers: dict[str, _Listening] = {}
+        self._access_log: AccessLog | None = None
         self._hurry = False
         self._last_watchdog = 0.0
+        self._flush_due = 0.0
         self._watchdog_interval = systemd.watchdog_interval()
         self._drain_deadline = 0.0
         self._done: asyncio.Event
@@ -75,24 +77,19 @@ class Child:
         self._drained = asyncio.Event()
         self._loop = loop
         self.wheel = TimerWheel(loop.time(), _TICK)
-        self.access_log = AccessLog(self._config.access_log)
-        self.handler = ProxyHandler(
-            Generation(self._config, self.wheel),
-            self.wheel,
-            loop,
-            None if self._config.access_log.path == "off" else self.access_log,
-        )
+        self.handler = ProxyHandler(Generation(self._config, self.wheel), self.wheel, loop, None)
         try:
+            self._log_to(AccessLog(self._config.access_log))
             await self._listen(self._config)
         except OSError as error:
-            _log.error("cannot listen: %s", error)
-            self._close_listeners()
+            _log.error("cannot start: %s", error)
+            self._close_listeners(self._servers)
             return 1
         for name in self._inherited.unused():
             _log.warning("no listener of the configuration has the inherited socket %s", name)
         for number, action in (
             (signal.SIGHUP, self._reload_soon),
-            (signal.SIGUSR1, self.access_log.reopen),
+            (signal.SIGUSR1, self._reopen_logs),
             (signal.SIGTERM, self._stop),
             (signal.SIGQUIT, self._stop),
             (signal.SIGINT, self._stop),
@@ -103,7 +100,8 @@ class Child:
         _log.info("ready: %s", self._status())
         await self._done.wait()
         await self._drain()
-        self.access_log.close()
+        if self._access_log is not None:
+            self._access_log.close()
         return 0
 
     # --- listeners
@@ -116,17 +114,31 @@ class Child:
             self._servers[listener.listen] = listening
             await listening.start(self._loop, self.handler)
 
-    def _close_listeners(self) -> None:
-        for listening in self._servers.values():
-            listening.close()
-        self._servers.clear()
+    def _close_listeners(self, names: Iterable[str]) -> None:
+        for name in list(names):
+            self._servers.pop(name).close()
+
+    # --- the access log
+
+    def _log_to(self, access_log: AccessLog | None) -> None:
+        old, self._access_log = self._access_log, access_log
+        if old is not None and old is not access_log:
+            old.close()
+        off = self._config.access_log.path == "off"
+        self.handler.access_log = None if off else access_log
+
+    def _reopen_logs(self) -> None:
+        if self._access_log is not None:
+            self._access_log.reopen()
 
     # --- the timer
 
     def _tick(self) -> None:
         now = self._loop.time()
         self.wheel.advance(now)
-        self.access_log.flush()
+        if self._access_log is not None and now >= self._flush_due:
+            self._flush_due = now + self._config.access_log.flush
+            self._access_log.flush()
         interval = self._watchdog_interval
         if interval is not None and now - self._last_watchdog >= interval:
             self._last_watchdog = now
@@ -144,21 +156,25 @@ class Child:
     async def reload(self) -> bool:
         """Load the configuration again; a bad one leaves the old one running."""
         systemd.reloading()
+        before = set(self._servers)
         try:
             config = load(self._path)
             generation = Generation(config, self.wheel)
+            access_log = self._access_log
+            if config.access_log != self._config.access_log:
+                access_log = AccessLog(config.access_log)
             await self._listen(config)
         except (ConfigError, OSError, ValueError) as error:
+            self._close_listeners(set(self._servers) - before)
             _log.error("reload failed, the old configuration stays: %s", error)
             systemd.ready(f"reload failed; {self._status()}")
             return False
         old = self.handler.generation
         self.handler.use(generation)
-        self._config = config
         old.retire()
-        wanted = {listener.listen for listener in config.listeners}
-        for name in [name for name in self._servers if name not in wanted]:
-            self._servers.pop(name).close()
+        self._config = config
+        self._log_to(access_log)
+        self._close_listeners(before - {listener.listen for listener in config.listeners})
         _log.info("reloaded: %s", self._status())
         systemd.ready(self._status())
         return True
@@ -176,7 +192,7 @@ class Child:
         connections = self.handler.connections
         systemd.stopping(f"draining {len(connections)} connections")
         _log.info("draining %d connections", len(connections))
-        self._close_listeners()
+        self._close_listeners(self._servers)
         self.handler.draining = True
         for connection in list(connections):
             connection.shut_down_idle()
