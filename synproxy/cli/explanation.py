@@ -11,7 +11,7 @@ from synproxy.cli.offline import Offline, Request, balance_text, key_template, p
 from synproxy.cli.secrets import Secrets
 from synproxy.cli.terminal import show
 from synproxy.core.allowlist import AccessVerdict
-from synproxy.observe.redact import REDACTED
+from synproxy.core.redact import REDACTED
 from synproxy.proxy.generation import CompiledRoute
 
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from synproxy.cli.offline import Request
 from synproxy.cli.terminal import show
-from synproxy.observe.redact import REDACTED, redact
+from synproxy.core.redact import REDACTED, redact
 
 _LOCALPART = re.compile(rb"syt_([A-Za-z0-9+/=_%-]+?)_")  # synapse/handlers/auth.py
 _SHORTEST = 4  # bytes; a shorter part of a token is not one

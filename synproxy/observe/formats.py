@@ -13,7 +13,7 @@ from time import gmtime, localtime
 from typing import Literal
 
 from synproxy.core.record import Attempt, ExchangeRecord
-from synproxy.observe.redact import redact
+from synproxy.core.redact import redact
 
 Formatter = Callable[[ExchangeRecord], bytes]
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from synproxy.core.record import ExchangeRecord, refused_request_line
+from synproxy.core.redact import redact
 from synproxy.proxy.answers import local_answer
 from synproxy.proxy.exchange import Exchange
 
@@ -111,5 +112,5 @@ class ProxyHandler:
             pool.name if pool is not None else "",
             server,
             exchange.method.decode("ascii", "replace"),
-            exchange.target.partition(b"?")[0].decode("ascii", "replace"),
+            redact(exchange.target.partition(b"?")[0].decode("ascii", "replace")),
         )

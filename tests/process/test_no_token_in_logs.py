@@ -26,6 +26,8 @@ REQUESTS = [
     b"GET /?access_token=" + CANARY + b" HTTP/1.1" + END,
     b"GET /?a=b&access%5Ftoken=" + CANARY + b" HTTP/1.1" + END,
     b"GET /gone?access_token=" + CANARY + b" HTTP/1.1" + END,
+    b"GET /gone%3Faccess_token%3D" + CANARY + b" HTTP/1.1" + END,
+    b"GET /gone/registration_tokens/" + CANARY + b" HTTP/1.1" + END,
     b"GET / HTTP/1.1\r\nReferer: http://a/?loginToken=" + CANARY + END,
     b"GET / HTTP/1.1\r\nCookie: session=" + CANARY + END,
     # refused, each for another reason

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synproxy.core.record import Attempt, ExchangeRecord
+from synproxy.core.redact import redact
 from synproxy.observe import formats
 from synproxy.observe.formats import FORMATS, combined, combined_upstream, json_line
-from synproxy.observe.redact import redact
 
 SOCKET_1 = "unix:/run/matrix-synapse/inbound_normal_sync1.sock"
 SOCKET_2 = "unix:/run/matrix-synapse/inbound_normal_sync2.sock"

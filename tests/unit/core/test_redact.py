@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synproxy.observe.redact import redact
+from synproxy.core.redact import redact
 
 CANARY = "syt_canary"
 
