@@ -53,7 +53,10 @@ def _route(explanation: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for trial in explanation["routes"]:
         if trial["chosen"]:
             break
-        earlier.append(_trial(trial))
+        beaten = trial["reason"].startswith("matched, but ")
+        earlier.append(
+            f"{trial['name']}: matched, but {route['name']} won" if beaten else _trial(trial)
+        )
     yield from _labelled("before", earlier)
     for verdict in explanation["access"]:
         says = "allowed" if verdict["allowed"] else "denied"

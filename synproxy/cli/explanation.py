@@ -132,7 +132,7 @@ def _maps(
 ) -> list[dict[str, str]]:
     """The maps that took part: what each was asked and what it said."""
     used = []
-    for name, section in offline.maps_behind(templates):
+    for name, section in offline.maps_behind(templates, request):
         value, kind = secrets.shown_key(offline.render(f"${{{name}}}", request))
         asked = secrets.shown(offline.render(section.source, request))
         used.append(

@@ -10,14 +10,24 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from synproxy.config.model import Config, HashBalance, Map, Pool
+from synproxy.config.pcre import compile_regex
 from synproxy.config.variable_names import variable_names_in
 from synproxy.core.allowlist import AccessVerdict
 from synproxy.core.head import HeaderBlock, host_name, parse_request_line
+from synproxy.core.location_syntax import Kind, parse_location
 from synproxy.core.target import normalise_path, split_target
 from synproxy.core.variables import Variables
 from synproxy.core.wheel import TimerWheel
 from synproxy.proxy.generation import CompiledRoute, Generation
 from synproxy.upstream.pool import ServerPool
+
+_PRECEDENCE = {
+    Kind.EXACT: 0,
+    Kind.FINAL: 1,
+    Kind.REGEX: 2,
+    Kind.REGEX_NO_CASE: 2,
+    Kind.PREFIX: 3,
+}
 
 
 @dataclass(slots=True)
@@ -93,8 +103,16 @@ class Offline:
         self.variables = Variables(config.maps)
 
     def evaluation_order(self) -> list[int]:
-        """Indexes of the routes as nginx tries them."""
-        return [trial.index for trial in self.generation.table.explain(b"/", b"GET")]
+        """Indexes of the routes by precedence: exact ones, ``^~`` prefixes, regexes in the order
+        of the file, then plain prefixes; longer prefixes before shorter ones."""
+        locations = [parse_location(route.location) for route in self.config.routes]
+
+        def rank(index: int) -> tuple[int, int, int]:
+            location = locations[index]
+            length = 0 if location.regex is not None else -len(location.text)
+            return _PRECEDENCE[location.kind], length, index
+
+        return sorted(range(len(locations)), key=rank)
 
     def access(self, index: int, remote_addr: bytes) -> AccessVerdict:
         """What the allowlists of a route say."""
@@ -110,16 +128,30 @@ class Offline:
         fields = (line.partition(b": ") for line in head.split(b"\r\n") if line)
         return [(name, value) for name, _, value in fields]
 
-    def maps_behind(self, templates: Iterable[str]) -> list[tuple[str, Map]]:
-        """The maps that `templates` read, each after those that read it."""
+    def maps_behind(self, templates: Iterable[str], request: Request) -> list[tuple[str, Map]]:
+        """The maps that have a say in `templates`, each after those that read it."""
         found: dict[str, Map] = {}
         waiting = [name for template in templates for name in variable_names_in(template)]
         while waiting:
             name = waiting.pop(0)
             if name in self.config.maps and name not in found:
-                found[name] = self.config.maps[name]
-                waiting += variable_names_in(found[name].source)
+                section = found[name] = self.config.maps[name]
+                chosen = chosen_template(section, self.render(section.source, request))
+                waiting += variable_names_in(section.source) + variable_names_in(chosen)
         return list(found.items())
+
+
+def chosen_template(section: Map, value: bytes) -> str:
+    """What a map turns `value` into, before the variables in it are replaced."""
+    for key, template in section.values.items():
+        if not key.startswith("~") and key.removeprefix("\\").encode().lower() == value.lower():
+            return template
+    for key, template in section.values.items():
+        if key.startswith("~") and value:
+            pattern = key[1:].removeprefix("*")
+            if compile_regex(pattern, ignore_case=key.startswith("~*")).search(value):
+                return template
+    return section.default
 
 
 def preference(pool: ServerPool, key: bytes) -> list[str]:

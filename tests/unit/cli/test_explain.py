@@ -7,8 +7,13 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from synproxy.cli.main import main
+from synproxy.cli.offline import chosen_template, imagine
+from synproxy.config.model import Map
+from synproxy.core.variables import Variables
 
 ALICE = "Authorization: Bearer syt_YWxpY2U_canaryCANARY_0a1b2c"
 CANARY = "canaryCANARY"
@@ -67,6 +72,49 @@ def test_one_user_has_one_preference_whatever_the_device(explained: Any) -> None
     homes = [servers(user, "phone")[0] for user in users]
     assert [servers(user, "laptop")[0] for user in users] == homes
     assert len(set(homes)) == 3
+
+
+def test_a_map_that_another_falls_back_to_is_shown(explained: Any) -> None:
+    with_header = explained("GET", "/_matrix/client/v3/sync?since=s1", "-H", ALICE)
+    without = explained("GET", f"/_matrix/client/v3/sync?since=s1&access_token={CANARY}")
+    names = [[used["name"] for used in found["maps"]] for found in (with_header, without)]
+    assert names == [["sync", "mxid_localpart", "access_token"]] * 2
+    assert [used["kind"] for used in without["maps"]] == ["plain", "hash", "hash"]
+
+
+@pytest.mark.parametrize(
+    ("value", "template"),
+    [
+        (b"", "empty"),
+        (b"ABC", "exact"),
+        (b"~x", "literal"),
+        (b"abcd", "$user"),
+        (b"ABCD", "no_case"),
+        (b"other", "nothing"),
+    ],
+)
+def test_the_entry_of_a_map_is_found_as_nginx_finds_it(value: bytes, template: str) -> None:
+    values = {
+        "~abc(?<user>d)": "$user",
+        "~*abcd": "no_case",
+        "abc": "exact",
+        "": "empty",
+        "\\~x": "literal",
+    }
+    section = Map(source="$arg_a", values=values, default="nothing")
+    assert chosen_template(section, value) == template
+
+
+@given(
+    value=st.sampled_from([b"", b"abc", b"ABC", b"abcd", b"xabcdx", b"ABCD", b"~x"]) | st.binary()
+)
+def test_the_entry_shown_is_the_one_that_the_data_path_uses(value: bytes) -> None:
+    values = {"~abcd": "1", "~*ABC": "2", "abc": "3", "": "4", "\\~x": "5", "\u00e9": "6"}
+    section = Map(source="$host", values=values, default="7")
+    request = imagine("GET", "/", [], "192.0.2.1")
+    request.host = value
+    used = Variables({"m": section}).template("$m").render(request)
+    assert chosen_template(section, value).encode() == used
 
 
 def test_the_limits_are_those_of_the_route(explained: Any) -> None:
