@@ -7,6 +7,7 @@ drain (TERM is what systemd sends, so it drains too), a second TERM or INT ends 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import resource
 import signal
@@ -96,6 +97,9 @@ class Child:
         ):
             loop.add_signal_handler(number, action)
         self._tick()
+        # What is loaded now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         systemd.ready(self._status())
         _log.info("ready: %s", self._status())
         await self._done.wait()

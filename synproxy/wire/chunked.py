@@ -13,6 +13,7 @@ from typing import Final
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t !-~\x80-\xff]*)?\r\n")
+_PLAIN_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 _TRAILER_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t !-~\x80-\xff]*\r\n")
 _MAX_LINE: Final = 1024
 _MAX_OVERHEAD: Final = 64 * 1024
@@ -59,6 +60,20 @@ class ChunkedDecoder:
         end = len(data)
         while True:
             state = self._state
+            if state is _State.SIZE:
+                # The common case, without a state for each part: a whole chunk is here.
+                plain = _PLAIN_SIZE.match(data, position)
+                if plain is not None:
+                    start = plain.end()
+                    stop = start + int(plain[1], 16)
+                    if stop > start:
+                        if data[stop : stop + 2] == b"\r\n":
+                            payload.append(data[start:stop])
+                            position = stop + 2
+                            continue
+                    elif data[start : start + 2] == b"\r\n":
+                        self._state = _State.DONE
+                        return data[start + 2 :]
             if state is _State.DATA:
                 if position >= end:
                     return None
