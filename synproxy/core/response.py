@@ -26,7 +26,7 @@ class BodyFraming(IntEnum):
     CLOSE = 3
 
 
-_SPECIAL: Final = HOP_BY_HOP | {b"content-length"}
+_SPECIAL: Final = HOP_BY_HOP | {b"content-length", b"date"}
 ALWAYS_HIDDEN: Final = frozenset(
     {
         b"x-accel-expires",
@@ -51,6 +51,7 @@ class ResponseHead:
 
     __slots__ = (
         "content_length",
+        "dated",
         "fields",
         "framing",
         "keep_alive",
@@ -77,6 +78,8 @@ class ResponseHead:
         self.fields = fields
         self.content_length = -1
         self.upgrade = b""
+        self.dated = False
+        """Whether the client gets a Date of the server's."""
         passed: list[bytes] = []
         """Field lines for the client, with their CRLF."""
         append = passed.append
@@ -84,6 +87,11 @@ class ResponseHead:
         for name, value in fields:
             lower = _lower(name)
             if lower in _SPECIAL:
+                if lower == b"date":
+                    if lower not in hidden:
+                        self.dated = True
+                        append(b"%b: %b\r\n" % (name, value))
+                    continue
                 if special is None:
                     special = {}
                 if lower in special:

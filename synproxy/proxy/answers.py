@@ -7,7 +7,9 @@ JSON with an ``errcode``; nginx's HTML pages are neither.
 from __future__ import annotations
 
 import json
+import time
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -46,6 +48,12 @@ def phrase(status: int) -> str:
         return ""
 
 
+@lru_cache(maxsize=2)
+def date_line(now: int) -> bytes:
+    """The ``Date`` field for a unix time in seconds (RFC 9110 section 6.6.1)."""
+    return b"Date: %b\r\n" % formatdate(now, usegmt=True).encode()
+
+
 def local_answer(
     status: int,
     *,
@@ -69,7 +77,7 @@ def local_answer(
     lines = [
         b"HTTP/1.1 %d %b\r\n" % (status, phrase(status).encode()),
         server,
-        b"Date: %b\r\n" % formatdate(usegmt=True).encode(),
+        date_line(int(time.time())),
         CORS,
     ]
     if status not in (204, 304):

@@ -18,7 +18,7 @@ from synproxy.core.response import BodyFraming
 from synproxy.core.retry import may_retry, status_for
 from synproxy.core.target import normalise_path, split_target
 from synproxy.errors import DownstreamError, Failure, UpstreamError
-from synproxy.proxy.answers import connection_line, local_answer
+from synproxy.proxy.answers import connection_line, date_line, local_answer
 from synproxy.wire.chunked import LAST_CHUNK, encode_chunk
 
 if TYPE_CHECKING:
@@ -200,6 +200,7 @@ class Exchange:
             match = generation.table.match(self.path, method)
             extra_guards = generation.guard.guards(raw_path, method)
         except DownstreamError as error:
+            self.client.keep_alive = False  # as nginx: nothing more from who sends such a target
             self._answer(error.status, reason="client_error")
             return
         if match is None:
@@ -558,6 +559,8 @@ class Exchange:
             self.generation.server_line,
             *head.passed,
         ]
+        if not head.dated:  # RFC 9110 section 6.6.1: a proxy adds what its server left out
+            out.append(date_line(int(time.time())))
         framing = head.framing
         compressed = self._compressor is not None
         if compressed and size >= 0:

@@ -15,7 +15,7 @@ from synproxy.core.response import ALWAYS_HIDDEN, BodyFraming, ResponseHead
 from synproxy.core.wheel import NEVER
 from synproxy.errors import Failure, UpstreamError
 from synproxy.wire.chunked import ChunkedDecoder, ChunkedError
-from synproxy.wire.http1 import parse_response_head
+from synproxy.wire.http1 import has_bare_lf, parse_response_head
 
 if TYPE_CHECKING:
     from synproxy.upstream.pool import ServerPool
@@ -352,12 +352,18 @@ class ServerConnection(asyncio.Protocol):
             if end < 0:
                 if len(data) > RESPONSE_HEAD:
                     self._fail(Failure.INVALID, f"a head of more than {RESPONSE_HEAD} bytes")
+                elif has_bare_lf(data):
+                    self._fail(Failure.INVALID, "a line that ends in LF without CR")
                 else:
                     self._buffer = data
                     self.deadline = self.pool.wheel.now + self._read_timeout
                 return None
             end += 4
             try:
+                if end > RESPONSE_HEAD:
+                    raise UpstreamError(
+                        Failure.INVALID, f"a head of {end} bytes, at most {RESPONSE_HEAD}"
+                    )
                 head = parse_response_head(
                     data[:end], head_request=self._head_request, hidden=self._hidden
                 )

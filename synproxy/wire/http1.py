@@ -33,7 +33,8 @@ class _Collector:
         self.status += status
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name, value))
+        # llhttp leaves the white space behind a value, which is no part of it (RFC 9110 5.5).
+        self.fields.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         self.complete = True
