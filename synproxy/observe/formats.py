@@ -106,6 +106,11 @@ def combined(record: ExchangeRecord) -> bytes:
     ).encode("ascii")
 
 
+@lru_cache(maxsize=1024)
+def _route_and_pool(route: str, pool: str) -> str:
+    return f" route={escape_name(route)} pool={escape_name(pool)}"
+
+
 def _seconds(value: float) -> str:
     return "-" if value < 0 else f"{value:.3f}"
 
@@ -113,6 +118,11 @@ def _seconds(value: float) -> str:
 def _upstream(attempts: list[Attempt]) -> str:
     if len(attempts) == 1:
         server, status, connect, header, response = attempts[0]
+        if status and connect >= 0 and header >= 0 and response >= 0:
+            return (
+                f'upstream="{escape_name(server)}" ustatus="{status}" uct="{connect:.3f}"'
+                f' uht="{header:.3f}" urt="{response:.3f}"'
+            )
         return (
             f'upstream="{escape_name(server)}" ustatus="{status or "-"}" uct="{_seconds(connect)}"'
             f' uht="{_seconds(header)}" urt="{_seconds(response)}"'
@@ -135,9 +145,8 @@ def combined_upstream(record: ExchangeRecord) -> bytes:
     return (
         f"{address} - - [{time_local(int(record.started + record.duration))}]"
         f' "{request}" {record.status:03} {record.bytes_sent} "{referer}" "{agent}"'
-        f" route={escape_name(record.route)} pool={escape_name(record.pool)}"
-        f" {_upstream(record.attempts)} rt={record.duration:.3f}"
-        f" id={request_id} end={escape_name(record.end_reason)}\n"
+        f"{_route_and_pool(record.route, record.pool)} {_upstream(record.attempts)}"
+        f" rt={record.duration:.3f} id={request_id} end={escape_name(record.end_reason)}\n"
     ).encode("ascii")
 
 
