@@ -13,12 +13,15 @@ from typing import Any
 
 import yaml
 
-from synproxy.config.wording import quoted
+from synproxy.config.wording import cut, quoted
 from synproxy.errors import ConfigError, Problem
 
 MAX_DEPTH = 32
 MAX_VALUES = 50_000
 """Values in a document after aliases are followed: what an alias bomb is stopped by."""
+
+MAX_NODES = 2 * MAX_VALUES
+"""Keys and values as written."""
 
 Path = tuple[str | int, ...]
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -57,6 +60,7 @@ class Document:
     """Values, their places by path, and what was wrong so far; broken paths need no more words."""
 
     file: str
+    end: tuple[int, int] = (1, 1)
     value: object = BROKEN
     places: dict[Path, Place] = field(default_factory=dict)
     broken: set[Path] = field(default_factory=set)
@@ -64,6 +68,8 @@ class Document:
 
     def report(self, line: int, column: int, message: str, hint: str = "") -> None:
         """Note a mistake; the same one at the same place counts once."""
+        if line > self.end[0]:  # libyaml puts the end of a file into a line of its own
+            line, column = self.end
         problem = Problem(self.file, line, column, message, hint)
         self.problems.setdefault((line, column, message), problem)
 
@@ -90,13 +96,14 @@ class Document:
 
 def read(text: str, file: str) -> Document:
     """Parse ``text``. Raises ConfigError for what leaves nothing to check, such as bad syntax."""
-    document = Document(file)
+    lines = re.split("\r\n|\r|\n", text)
+    document = Document(file, (len(lines), len(lines[-1]) + 1))
     try:
         _check_characters(text, document)
         _check_events(text, document)
         root = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        document.report(*_explain(error, text))
+        document.report(*_explain(error, lines))
         raise document.error() from error
     if root is None:
         document.report(1, 1, "the file is empty", 'it needs at least "listeners"')
@@ -132,8 +139,8 @@ def _check_events(text: str, document: Document) -> None:
         line, column = mark.line + 1, mark.column + 1
         if depth > MAX_DEPTH:
             document.report(line, column, f"lists and mappings nest more than {MAX_DEPTH} deep")
-        elif values > 2 * MAX_VALUES:
-            document.report(line, column, f"the file holds more than {MAX_VALUES} values")
+        elif values > MAX_NODES:
+            document.report(line, column, f"the file holds more than {MAX_NODES} keys and values")
         elif documents > 1:
             document.report(line, column, "a second document starts here", 'remove the "---"')
         else:
@@ -335,7 +342,7 @@ _SYNTAX = {
 }
 
 
-def _explain(error: yaml.YAMLError, text: str) -> tuple[int, int, str, str]:
+def _explain(error: yaml.YAMLError, lines: list[str]) -> tuple[int, int, str, str]:
     """A syntax error in the words of people who write files: line, column, message, hint."""
     if not isinstance(error, yaml.MarkedYAMLError):
         return 1, 1, "this is not YAML", ""
@@ -350,7 +357,6 @@ def _explain(error: yaml.YAMLError, text: str) -> tuple[int, int, str, str]:
         start = error.context_mark
         return start.line + 1, start.column + 1, "this quote is never closed", ""
     if "cannot start any token" in reason:
-        lines = text.split("\n")
         character = lines[line - 1][column - 1 : column] if line <= len(lines) else ""
         if character == "\t":
             return line, column, "a tab stands where spaces are expected", ""
@@ -358,4 +364,4 @@ def _explain(error: yaml.YAMLError, text: str) -> tuple[int, int, str, str]:
     for known, (message, hint) in _SYNTAX.items():
         if known in reason:
             return line, column, message, hint
-    return line, column, f"not valid YAML: {reason}", ""
+    return line, column, f"not valid YAML: {cut(reason)}", ""

@@ -102,6 +102,8 @@ def _report(document: Document, mistake: dict[str, Any]) -> None:
             document.at_key(path, f"unknown key {quoted(name)}", hint)
         case "missing":
             document.at_key(path, f"{quoted(name)} is missing{_inside(path)}")
+        case "too_short" if mistake["input"]:
+            return  # its items were reported one by one
         case "too_short":
             document.at_value(path, f"{_label(path)}at least one is needed")
         case kind:

@@ -20,7 +20,7 @@ from synproxy.config.variable_names import (
     template_parts,
     variable_names_in,
 )
-from synproxy.config.wording import did_you_mean, quoted
+from synproxy.config.wording import cut, did_you_mean, quoted
 
 MAX_POOL_NAMES = 1000
 """Combinations of map values that are followed for one ``pool``."""
@@ -93,7 +93,7 @@ class _Checker:
             try:
                 address = parse_listen(str(text))
             except ValueError as error:
-                self._document.at_value(path, f"listen: {error}")
+                self._document.at_value(path, f"listen: {_reason(error)}, got {quoted(str(text))}")
                 continue
             if address in seen:
                 message = f"{quoted(str(text))} is listened on twice"
@@ -141,7 +141,7 @@ class _Checker:
         except (OverflowError, RecursionError):
             reason = "it is too large or too deep"
         report = self._document.at_key if is_key else self._document.at_value
-        report(path, f"the regex {quoted(pattern)} cannot be read: {reason}")
+        report(path, f"the regex {quoted(pattern)} cannot be read: {cut(reason)}")
         return None
 
     def _check_regexes(self, path: Path) -> None:
@@ -261,7 +261,7 @@ class _Checker:
                 if not text.startswith("unix:") and not re.search(r"[^:]:[0-9]+$", text):
                     raise ValueError("a port is missing, as in 127.0.0.1:8008")
             except ValueError as error:
-                self._document.at_value(place, f"address: {error}, got {quoted(text)}")
+                self._document.at_value(place, f"address: {_reason(error)}, got {quoted(text)}")
 
     def _check_pool_name(self, path: Path, text: str, route: str) -> None:
         """``text`` is a pool's name, or maps whose every value makes one."""
@@ -383,6 +383,14 @@ class _Checker:
             hint = "named locations do not exist here" if text.startswith("@") else ""
             self._document.at_value(path, message, hint)
         return f"{'=' if kind == '=' else ''} {text}"
+
+
+def _reason(error: ValueError) -> str:
+    """What was expected of an address; the value itself is shown by the caller."""
+    reason = str(error).partition(", got ")[0]
+    if reason.startswith(("expected", "a port", "the socket path")):
+        return reason
+    return "expected an IPv6 address in brackets, as in [::1]:8008"
 
 
 def _names(text: object) -> list[str]:

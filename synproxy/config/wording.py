@@ -10,11 +10,15 @@ SHOWN = 64
 """Characters of a value that a message shows."""
 
 
+def cut(text: str) -> str:
+    """``text``, or its start when it is long."""
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
 def quoted(text: str) -> str:
-    """``text`` in double quotes on one line, cut in the middle of nothing: long ones end in ..."""
-    cut = text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
-    shown = json.dumps(cut, ensure_ascii=False)
-    return shown if len(shown) <= SHOWN + 12 else shown[: SHOWN + 8] + '..."'
+    """``text`` in double quotes on one line, cut when it is long."""
+    literal = json.dumps(cut(text), ensure_ascii=False)
+    return literal if len(literal) <= SHOWN + 12 else literal[: SHOWN + 8] + '..."'
 
 
 def shown(value: object) -> str:

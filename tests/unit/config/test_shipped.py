@@ -1,0 +1,109 @@
+"""The shipped files say what the nginx setup says; what they correct is named here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from synproxy.config.loader import load
+from synproxy.config.pcre import compile_regex
+
+ROOT = Path(__file__).parents[3]
+NGINX = ROOT / "tests" / "differential" / "seed" / "locations.conf"
+WORKERS = load(ROOT / "config" / "synapse-workers.yaml")
+PARITY = load(ROOT / "config" / "seed-parity.yaml")
+
+
+def regex_route(path: str) -> str:
+    """The first route in the corrected file whose regex takes ``path``, as nginx tries them."""
+    for route in WORKERS.routes:
+        kind, _, pattern = route.location.partition(" ")
+        if kind in ("~", "~*"):
+            regex = compile_regex(pattern, ignore_case=kind == "~*")
+            if regex.search(path.encode()):
+                return route.name
+    return "main"
+
+
+def test_the_parity_file_has_nginxs_regexes_character_for_character() -> None:
+    written = NGINX.read_text(encoding="utf-8")
+    locations = re.findall(r"^location (~\*? .+) \{$", written, re.MULTILINE)
+    assert len(locations) == 8
+    assert [route.location for route in PARITY.routes] == locations
+
+
+def test_the_parity_file_keeps_the_map_that_closes_connections() -> None:
+    assert PARITY.maps["connection_upgrade"].values == {"": "close"}
+    assert WORKERS.maps["connection_upgrade"].values == {"": ""}
+
+
+def test_both_files_differ_only_in_what_is_corrected() -> None:
+    for field in ("listeners", "http", "proxy", "allowlists", "access_log", "shutdown_timeout"):
+        assert getattr(WORKERS, field) == getattr(PARITY, field)
+    corrected = {"media", "media_admin", "admin", "main"}
+    kept = [route for route in WORKERS.routes if route.name not in corrected]
+    assert kept == [route for route in PARITY.routes if route.name not in corrected]
+    assert {name: pool for name, pool in WORKERS.pools.items() if name != "main"} == PARITY.pools
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/_matrix/media/v3/upload", "media"),
+        ("/_matrix/media/v3/upload/example.org/abc", "media"),
+        ("/_matrix/media/v1/create", "media"),
+        ("/_matrix/media/v3/download/example.org/abc", "media"),
+        ("/_matrix/media/r0/thumbnail/example.org/abc", "media"),
+        ("/_matrix/client/v1/media/download/example.org/abc", "media"),
+        ("/_matrix/federation/v1/media/download/abc", "media"),
+        ("/_synapse/admin/v1/purge_media_cache", "media_admin"),
+        ("/_synapse/admin/v1/media/example.org/abc", "media_admin"),
+        ("/_synapse/admin/v1/quarantine_media/!room:example.org", "media_admin"),
+        ("/_synapse/admin/v1/room/!room:example.org/media", "media_admin"),
+        ("/_synapse/admin/v1/room/!room:example.org/media/quarantine", "media_admin"),
+        ("/_synapse/admin/v1/user/@a:example.org/media/quarantine", "media_admin"),
+        ("/_synapse/admin/v1/users/@a:example.org/media", "media_admin"),
+        ("/_synapse/admin/v1/users/@a:example.org/login", "admin"),
+        ("/_synapse/admin/v1/users/@a:example.org/shadow_ban", "admin"),
+        ("/_synapse/admin/v1/users/@a:example.org/override_ratelimit", "admin"),
+        ("/_synapse/admin/v2/users", "admin"),
+        ("/_synapse/mas/query_user", "admin"),
+        ("/_synapse/replication/x", "admin"),
+        ("/_synapse/metrics", "admin"),
+        ("/metrics", "admin"),
+        ("/_matrix/client/v3/rooms/!r:example.org/state/org.example.media", "main"),
+        ("/_matrix/client/v3/user/@a:example.org/account_data/media", "main"),
+        ("/_matrix/federation/v1/openid/userinfo", "main"),
+        ("/_synapse/client/pick_username", "main"),
+        ("/metricsx", "main"),
+    ],
+)
+def test_a_corrected_route_takes_what_it_should(path: str, route: str) -> None:
+    assert regex_route(path) == route
+
+
+def test_everything_that_administers_is_private() -> None:
+    private = {route.name for route in WORKERS.routes if route.allowlists == ("private",)}
+    assert private == {"media_admin", "admin"}
+
+
+DIRECTIVES = """
+    pcre_jit worker_rlimit_nofile worker_connections multi_accept
+    gzip_comp_level gzip_types gzip_min_length gzip_disable
+    client_body_buffer_size client_header_buffer_size client_max_body_size
+    http2_max_concurrent_streams keepalive_timeout keepalive_requests large_client_header_buffers
+    server_names_hash_bucket_size tcp_nodelay server_tokens
+    proxy_buffer_size proxy_buffers proxy_busy_buffers_size
+    proxy_connect_timeout proxy_buffering proxy_http_version proxy_read_timeout proxy_redirect
+    proxy_send_timeout proxy_socket_keepalive proxy_ssl_verify proxy_set_header
+    allow deny satisfy resolver resolver_timeout hash keepalive max_fails
+"""
+
+
+@pytest.mark.parametrize("directive", DIRECTIVES.split())
+def test_every_directive_of_the_nginx_setup_has_its_line(directive: str) -> None:
+    written = (ROOT / "config" / "synapse-workers.yaml").read_text(encoding="utf-8")
+    short = directive.removeprefix("proxy_").removeprefix("gzip_")
+    assert re.search(rf"\b{directive}\b|^ +(- )?{short}:", written, re.MULTILINE)
