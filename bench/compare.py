@@ -119,7 +119,8 @@ def report(rounds: dict[str, list[Round]], options: argparse.Namespace) -> str:
     ]
     verdict = f"{checked} answers were checked byte by byte; "
     verdict += "problems:\n\n" + "".join(problems) if problems else "no wrong one, no error.\n"
-    versions = {name: list(proxies.ALL[name].version) for name in rounds}
+    chosen = [proxies.ALL[name] for name in rounds]
+    versions = {one.package: list(one.version) for one in chosen if one.version}
     return "".join(
         [
             "# CPU per proxied request\n\n",
@@ -133,7 +134,7 @@ def report(rounds: dict[str, list[Round]], options: argparse.Namespace) -> str:
             f"CPU time, {procs.CPU_SOURCE}.\n\n",
             "".join(f"- {name}: {proxies.ALL[name].about}\n" for name in rounds),
             "\n",
-            table.environment({name: command for name, command in versions.items() if command}),
+            table.environment(versions, proxies.interpreter()),
         ]
     )
 

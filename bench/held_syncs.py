@@ -230,7 +230,7 @@ def report(outcomes: dict[str, Outcome], options: argparse.Namespace) -> str:
             "".join(problems) + "\n" if problems else "",
             "".join(f"- {name}: {proxies.ALL[name].about}\n" for name in outcomes),
             "\n",
-            table.environment({}),
+            table.environment({}, proxies.interpreter()),
         ]
     )
 

@@ -185,7 +185,7 @@ def report(outcomes: dict[str, dict[Case, Outcome]], options: argparse.Namespace
             "".join(f"- {name}: {proxies.ALL[name].about}\n" for name in outcomes),
             "- nginx buffers uploads first (client_body_buffer_size 32m, then a file), as the ",
             "seed does\n\n",
-            table.environment({}),
+            table.environment({}, proxies.interpreter()),
         ]
     )
 

@@ -34,7 +34,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(text(line) for line in (lines[0], rule, *lines[1:])) + "\n"
 
 
-def environment(commands: dict[str, list[str]]) -> str:
+def environment(commands: dict[str, list[str]], interpreter: str) -> str:
     """What the numbers depend on: machine, kernel, versions. ``commands`` print versions."""
     model = "unknown CPU"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -45,12 +45,13 @@ def environment(commands: dict[str, list[str]]) -> str:
     facts = [
         time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         f"{model}, {os.cpu_count()} cores, load average at the end {load:.1f}",
-        f"Linux {platform.release()}, CPython {platform.python_version()}",
+        f"Linux {platform.release()}",
+        f"synproxy's interpreter: {interpreter}",
     ]
     for name, command in commands.items():
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         lines = (done.stdout + done.stderr).strip().splitlines()
-        facts.append(f"{name}: {lines[0]}" if lines else name)
+        facts.append(f"{name}: {lines[0].removeprefix('nginx version: ')}" if lines else name)
     return "".join(f"- {fact}\n" for fact in facts)
 
 
