@@ -125,6 +125,16 @@ class RouteTable:
             built[present] = _Lane([(index, self._locations[index]) for index in present])
         return built[present]
 
+    @property
+    def capture_names(self) -> frozenset[str]:
+        """The named groups of all regexes, which templates may use."""
+        return frozenset(
+            name
+            for location in self._locations
+            if location.regex is not None
+            for name in location.regex.groupindex
+        )
+
     def match(self, path: bytes, method: bytes) -> RouteMatch | None:
         """The route for a normalised path; None: no location matches (nginx: its own 404)."""
         lane = self._lanes.get(method, self._other)

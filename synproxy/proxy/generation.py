@@ -82,12 +82,12 @@ class Generation:
         self.config = config
         self.http: Http = config.http
         self.compression = Compression(config.http.gzip) if config.http.gzip.enabled else None
-        variables = Variables(config.maps)
+        self.table = RouteTable(config.routes)
+        variables = Variables(config.maps, self.table.capture_names)
         self.pools = {
             name: ServerPool(name, settings, wheel) for name, settings in config.pools.items()
         }
         targets = {name: PoolTarget(pool, variables) for name, pool in self.pools.items()}
-        self.table = RouteTable(config.routes)
         self.routes = [_compile(route, config, variables, targets) for route in config.routes]
         self.guard = Guard(
             self.table, [index for index, route in enumerate(self.routes) if route.access]

@@ -161,15 +161,17 @@ class Child:
         """Load the configuration again; a bad one leaves the old one running."""
         systemd.reloading()
         before = set(self._servers)
+        access_log = self._access_log
         try:
             config = load(self._path)
             generation = Generation(config, self.wheel)
-            access_log = self._access_log
             if config.access_log != self._config.access_log:
                 access_log = AccessLog(config.access_log)
             await self._listen(config)
         except (ConfigError, OSError, ValueError) as error:
             self._close_listeners(set(self._servers) - before)
+            if access_log is not None and access_log is not self._access_log:
+                access_log.close()
             _log.error("reload failed, the old configuration stays: %s", error)
             systemd.ready(f"reload failed; {self._status()}")
             return False

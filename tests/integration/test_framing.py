@@ -268,3 +268,18 @@ async def test_keepalive_requests_ends_a_connection(sockets: Path) -> None:
         await peer.answer(b"2")
         assert b"\r\nConnection: close\r\n" in await client.head()
         assert await client.to_end() == b"2"
+
+
+async def test_named_groups_of_a_route_can_be_sent_on(sockets: Path) -> None:
+    route = {
+        "name": "room",
+        "location": "~ ^/rooms/(?<room>[^/]+)",
+        "pool": "pool",
+        "proxy": {"set_header": {"X-Room": "$room"}},
+    }
+    async with ScriptedServer(sockets / "a") as server, Proxy.to(server, routes=[route]) as proxy:
+        client = await proxy.client(b"GET /rooms/%21abc HTTP/1.1\r\nHost: example.org\r\n\r\n")
+        peer, head = await server.request()
+        assert b"\r\nX-Room: !abc\r\n" in head
+        await peer.answer()
+        assert await client.received() == (200, b"ok")
