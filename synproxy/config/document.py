@@ -23,6 +23,7 @@ MAX_VALUES = 50_000
 MAX_NODES = 2 * MAX_VALUES
 """Keys and values as written."""
 
+LINE_BREAK = re.compile("\r\n|\r|\n")
 Path = tuple[str | int, ...]
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
@@ -96,7 +97,7 @@ class Document:
 
 def read(text: str, file: str) -> Document:
     """Parse ``text``. Raises ConfigError for what leaves nothing to check, such as bad syntax."""
-    lines = re.split("\r\n|\r|\n", text)
+    lines = LINE_BREAK.split(text)
     document = Document(file, (len(lines), len(lines[-1]) + 1))
     try:
         _check_characters(text, document)
@@ -118,9 +119,10 @@ def _check_characters(text: str, document: Document) -> None:
         document.report(1, 1, "the file starts with a byte order mark", "save it as UTF-8 without")
         raise document.error()
     if bad := _NOT_TEXT.search(text):
-        line = text.count("\n", 0, bad.start()) + 1
-        column = bad.start() - text.rfind("\n", 0, bad.start())
-        document.report(line, column, f"the character U+{ord(bad[0]):04X} is not allowed")
+        above = LINE_BREAK.split(text[: bad.start()])
+        document.report(
+            len(above), len(above[-1]) + 1, f"the character U+{ord(bad[0]):04X} is not allowed"
+        )
         raise document.error()
 
 

@@ -47,11 +47,9 @@ def _decode(data: bytes, file: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        start = data.rfind(b"\n", 0, error.start) + 1
-        column = len(data[start : error.start].decode()) + 1
+        above = yaml_document.LINE_BREAK.split(data[: error.start].decode())
         message = f"the byte 0x{data[error.start]:02x} is not UTF-8"
-        problem = Problem(file, line, column, message, "save the file as UTF-8")
+        problem = Problem(file, len(above), len(above[-1]) + 1, message, "save the file as UTF-8")
         raise ConfigError([problem]) from error
 
 

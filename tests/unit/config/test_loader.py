@@ -95,6 +95,7 @@ def test_a_connection_upgrade_of_ones_own_stays() -> None:
         ("---\na: 1\n---\nb: 2", '3:1: a second document starts here (remove the "---")'),
         ("\ufeffa: 1", "1:1: the file starts with a byte order mark (save it as UTF-8 without)"),
         ("a: 1\nb: \x07", "2:4: the character U+0007 is not allowed"),
+        ("a: 1\r\nb: 2\r\x07", "3:1: the character U+0007 is not allowed"),
         ("é: \x85", "1:4: the character U+0085 is not allowed"),
         ("a: \ud800", "1:4: the character U+D800 is not allowed"),
         ("[" * 40, "1:33: lists and mappings nest more than 32 deep"),
