@@ -16,7 +16,6 @@ from synproxy.core.allowlist import AccessVerdict
 from synproxy.core.head import HeaderBlock, host_name, parse_request_line
 from synproxy.core.location_syntax import Kind, parse_location
 from synproxy.core.target import normalise_path, split_target
-from synproxy.core.variables import Variables
 from synproxy.core.wheel import TimerWheel
 from synproxy.proxy.generation import CompiledRoute, Generation
 from synproxy.upstream.pool import ServerPool
@@ -100,7 +99,7 @@ class Offline:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.generation = Generation(config, TimerWheel(0.0))
-        self.variables = Variables(config.maps)
+        self.variables = self.generation.variables
 
     def evaluation_order(self) -> list[int]:
         """Indexes of the routes by precedence: exact ones, ``^~`` prefixes, regexes in the order

@@ -6,11 +6,16 @@ order and case, without those that were set or end at this hop.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Final
 
 from synproxy.core.fields import tokens
 from synproxy.core.head import HeaderBlock
 from synproxy.core.variables import RequestView, Scope, Template, Variables
+from synproxy.errors import DownstreamError
+
+_UNSAFE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class HeadPlan:
@@ -31,12 +36,18 @@ class HeadPlan:
 
     def render(self, view: RequestView, block: HeaderBlock) -> tuple[bytes, bool]:
         """The lines after the request line with the closing empty line, and whether the server
-        is asked to close its connection."""
+        is asked to close its connection.
+
+        :raises DownstreamError: 400, a value would break out of its line.
+        """
         lines: list[bytes] = []
         close = False
         for name, lower, template in self._set:
             value = template.render(view)
             if value:  # an empty value removes the header, as in nginx
+                if _UNSAFE.search(value) is not None:
+                    # $uri and named groups are percent-decoded: %0D%0A must not end the line.
+                    raise DownstreamError(400, f"control characters in the value for {name!r}")
                 lines.append(b"%b: %b\r\n" % (name, value))
                 if lower == b"connection":
                     close = b"close" in tokens(value)

@@ -235,7 +235,11 @@ class Exchange:
         self.pool = target.pool
         if target.key is not None:
             self._key = target.key.render(self)
-        self._render_fields(route)
+        try:
+            self._render_fields(route)
+        except DownstreamError as error:
+            self._answer(error.status, reason="client_error")
+            return
         self._attempt()
 
     def _render_fields(self, route: CompiledRoute) -> None:

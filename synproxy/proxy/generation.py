@@ -76,6 +76,7 @@ class Generation:
         "routes",
         "server_line",
         "table",
+        "variables",
     )
 
     def __init__(self, config: Config, wheel: TimerWheel) -> None:
@@ -83,7 +84,7 @@ class Generation:
         self.http: Http = config.http
         self.compression = Compression(config.http.gzip) if config.http.gzip.enabled else None
         self.table = RouteTable(config.routes)
-        variables = Variables(config.maps, self.table.capture_names)
+        self.variables = variables = Variables(config.maps, self.table.capture_names)
         self.pools = {
             name: ServerPool(name, settings, wheel) for name, settings in config.pools.items()
         }

@@ -283,3 +283,16 @@ async def test_named_groups_of_a_route_can_be_sent_on(sockets: Path) -> None:
         assert b"\r\nX-Room: !abc\r\n" in head
         await peer.answer()
         assert await client.received() == (200, b"ok")
+
+
+async def test_an_escaped_line_break_cannot_become_a_header(sockets: Path) -> None:
+    proxy_settings = {"set_header": {"X-Path": "$uri"}}
+    async with (
+        ScriptedServer(sockets / "a") as server,
+        Proxy.to(server, proxy=proxy_settings) as proxy,
+    ):
+        client = await proxy.client(
+            b"GET /x%0d%0aX-Forwarded-For:%206.6.6.6 HTTP/1.1\r\nHost: example.org\r\n\r\n"
+        )
+        assert (await client.received())[0] == 400
+        assert server.accepted == 0
