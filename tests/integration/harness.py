@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +24,15 @@ WAIT = 10.0
 """Seconds after which a test that waits in vain fails."""
 
 CONNECTION_MAP = {"source": "$http_upgrade", "values": {"": ""}, "default": "upgrade"}
+
+
+async def becomes_true(condition: Callable[[], bool]) -> None:
+    """Waits for what leaves no event to wait for."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + WAIT
+    while not condition():
+        assert loop.time() < deadline
+        await asyncio.sleep(0.002)
 
 
 class Peer:

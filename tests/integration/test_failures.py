@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import Peer, Proxy, ScriptedServer
+from tests.integration.harness import Peer, Proxy, ScriptedServer, becomes_true
 
 GET = b"GET /x HTTP/1.1\r\nHost: example.org\r\n\r\n"
 POST = b"POST /x HTTP/1.1\r\nHost: example.org\r\nContent-Length: 4\r\n\r\nbody"
@@ -141,8 +140,7 @@ async def test_an_idle_connection_closed_by_the_server_is_not_used_again(sockets
     async with ScriptedServer(sockets / "a") as server, Proxy.to(server) as proxy:
         client, peer = await first_exchange(proxy, server)
         peer.close()
-        while proxy.idle:
-            await asyncio.sleep(0)
+        await becomes_true(lambda: proxy.idle == 0)
         await client.send(POST)
         peer, _ = await server.request()
         await peer.answer(b"fresh")
@@ -153,8 +151,7 @@ async def test_bytes_on_an_idle_connection_are_never_an_answer(sockets: Path) ->
     async with ScriptedServer(sockets / "a") as server, Proxy.to(server) as proxy:
         client, peer = await first_exchange(proxy, server)
         await peer.answer(b"poison")
-        while proxy.idle:
-            await asyncio.sleep(0)
+        await becomes_true(lambda: proxy.idle == 0)
         await client.send(GET)
         peer, _ = await server.request()
         await peer.answer(b"mine")
@@ -324,27 +321,24 @@ async def test_a_server_that_stalls_in_the_body_costs_its_connection(sockets: Pa
 
 
 @pytest.mark.parametrize(
-    ("sent", "timeout", "status"),
+    ("sent", "setting"),
     [
-        (b"GET /x HTTP/1.1\r\nHost: ex", "client_header_timeout", 408),
-        (b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx", "client_body_timeout", 408),
+        (b"GET /x HTTP/1.1\r\nHost: ex", "client_header_timeout"),
+        (b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx", "client_body_timeout"),
     ],
 )
-async def test_a_slow_client_gets_408(
-    sockets: Path, sent: bytes, timeout: str, status: int
-) -> None:
+async def test_a_slow_client_gets_408(sockets: Path, sent: bytes, setting: str) -> None:
     async with (
         ScriptedServer(sockets / "a") as server,
-        Proxy.to(server, http={timeout: "10s"}) as proxy,
+        Proxy.to(server, http={setting: "10s"}) as proxy,
     ):
         client = await proxy.client(sent)
-        if status == 408 and sent.startswith(b"PUT"):
+        if sent.startswith(b"PUT"):
             await server.request()
         else:
-            while not any(c.head_started for c in proxy.handler.connections):
-                await asyncio.sleep(0)
+            await becomes_true(lambda: any(c.head_started for c in proxy.handler.connections))
         proxy.pass_time(11)
-        assert (await client.received())[0] == status
+        assert (await client.received())[0] == 408
         assert await client.ended()
 
 

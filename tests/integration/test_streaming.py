@@ -116,7 +116,8 @@ async def test_h2c_is_never_asked_for(sockets: Path) -> None:
     async with ScriptedServer(sockets / "a") as server, Proxy.to(server) as proxy:
         client = await proxy.client(
             b"GET /x HTTP/1.1\r\nHost: example.org\r\nUpgrade: h2c\r\n"
-            b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n"
+            b"Connection: Upgrade, HTTP2-Settings\r\n"
+            b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n"
         )
         peer, head = await server.request()
         assert b"h2c" not in head

@@ -7,13 +7,13 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import WAIT, Peer, ScriptedServer
+from tests.integration.harness import Peer, ScriptedServer, becomes_true
 from tests.support.synproxy import Synproxy
 
 CONFIG = """\
@@ -66,15 +66,6 @@ async def unix_status(peers: list[Peer], path: Path) -> int:
     peers.append(peer)
     await peer.send(GET_VERSION)
     return (await peer.received())[0]
-
-
-async def becomes_true(condition: Callable[[], bool]) -> None:
-    """Waits for what another process does to files."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + WAIT
-    while not condition():
-        assert loop.time() < deadline
-        await asyncio.sleep(0.01)
 
 
 async def in_log(proxy: Synproxy, text: str) -> None:
