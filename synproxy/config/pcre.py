@@ -142,7 +142,10 @@ def _class(pattern: str, position: int) -> tuple[str, int]:
         else:
             text, position = ("\\" if character in "[&~|" else "") + character, position + 1
             if character == "-" and pattern.startswith("-", position):
-                text = "\\-"
+                if out[-1] in ("[", "^"):  # [--/] is a range that begins with a dash
+                    text = "\\-"
+                else:  # [+--] is one that ends with it
+                    text, position = "-\\-", position + 1
         out.append(text)
     raise ValueError("missing ] of a character class")
 

@@ -140,8 +140,7 @@ class Balancer:
         """An attempt has ended; ``failed``: what nginx counts as an unsuccessful attempt."""
         peer = self._peers[index]
         peer.conns -= 1
-        if not self._single:
-            peer.ended(failed, now)
+        peer.ended(failed, now)
 
     def preference(self, key: bytes) -> list[int]:
         """The servers in the order in which one request would try them, if each failed.

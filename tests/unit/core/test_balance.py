@@ -141,6 +141,23 @@ def test_a_server_that_failed_recovers_its_weight_step_by_step() -> None:
     assert picks(balancer, 12) == "aabaaaaabaaa"
 
 
+def test_a_server_that_keeps_failing_starts_again_from_nothing() -> None:
+    balancer = make("round_robin", {"max_fails": 1, "weight": 3}, {"weight": 1})
+    for now in (0.0, 20.0, 40.0):
+        fail(balancer, 0, now)
+    assert picks(balancer, 8, now=60.0) == "babaaaba"
+
+
+def test_a_check_needs_more_than_fail_timeout() -> None:
+    balancer = make("round_robin", {"max_fails": 2, "fail_timeout": 10}, {})
+    fail(balancer, 0, 100.0)
+    assert balancer.pick(b"", {1}, 110.0) == 0
+    balancer.acquired(0)
+    balancer.released(0, False, 110.0)
+    fail(balancer, 0, 110.0)
+    assert balancer.pick(b"", {1}, 110.0) is None
+
+
 @pytest.mark.parametrize("balance", METHODS)
 def test_a_single_server_ignores_max_fails(balance: str | HashBalance) -> None:
     balancer = make(balance, {"max_fails": 1})
