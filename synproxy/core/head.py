@@ -21,6 +21,7 @@ _VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]*)([^#]*)", re.IGNORECASE)
 _CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _HOST: Final = re.compile(
+    rb"(?!.*\.\.)"  # as nginx: no empty label
     rb"(?:(?P<name>[A-Za-z0-9._~!$&'()*+,;=%\-]+)|(?P<literal>\[[0-9A-Fa-f:.]+\]))(?::[0-9]*)?"
 )
 
