@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib import load, procs, proxies, table
+from bench.lib import load, procs, proxies, table
 
 MEBI = 1 << 20
 
@@ -126,7 +126,7 @@ def report(rounds: dict[str, list[Round]], options: argparse.Namespace) -> str:
             "# CPU per proxied request\n\n",
             f"`GET /sync`, 13 headers, {options.body_size} bytes of JSON back, ",
             f"{options.connections} keep-alive connections of {options.users} users, ",
-            f"{options.rounds} interleaved rounds of {options.seconds:g} s, ",
+            f"{options.rounds} interleaved rounds of {options.seconds} s, ",
             f"access logs {'on' if options.access_log else 'off'}. ",
             "Median (least-greatest); a ratio is taken within a round.\n\n",
             table.markdown(header, [cells(name) for name in rounds]),
@@ -145,8 +145,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--proxies", default=names, help=f"which to compare (default: {names})")
     parser.add_argument("--only", metavar="NAME", help="one proxy, nothing written: to profile it")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of load per round")
-    parser.add_argument("--warm-up", type=float, default=1.0, help="seconds of load before")
+    parser.add_argument("--seconds", type=int, default=5, help="of load per round")
+    parser.add_argument("--warm-up", type=int, default=1, help="seconds of load before")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--users", type=int, default=4, help="at most as many as connections")
     parser.add_argument("--body-size", type=int, default=1024, help="of an answer, bytes")

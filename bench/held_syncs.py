@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import cast
 
 import uvloop
-from lib import load, matrix, procs, proxies, table
+
+from bench.lib import load, matrix, procs, proxies, table
 
 MEBI = 1 << 20
 TARGET = 6000  # bytes per held sync

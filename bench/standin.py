@@ -7,7 +7,8 @@ import gc
 import resource
 
 import uvloop
-from lib import standin
+
+from bench.lib import standin
 
 
 def main() -> None:

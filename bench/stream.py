@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httptools
-from lib import matrix, pattern, procs, proxies, table
+
+from bench.lib import matrix, pattern, procs, proxies, table
 
 MEBI = 1 << 20
 TARGET = 30 * MEBI  # growth of the peak RSS

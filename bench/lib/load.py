@@ -12,8 +12,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib import matrix, procs, proxies
-from lib.standin import read_control
+from bench.lib import matrix, procs, proxies
+from bench.lib.standin import read_control
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,12 @@ class WrkResult:
     errors: int
 
 
-def wrk(port: int, seconds: float, connections: int, users: int, core: int) -> WrkResult:
+def wrk(port: int, seconds: int, connections: int, users: int, core: int) -> WrkResult:
     """Runs wrk with one thread per user, so that a connection keeps its token."""
     target = "/_matrix/client/v3/sync?since={SINCE}&timeout=0"
     head = matrix.REQUEST_HEAD.format(target=target, token="{TOKEN}")
     tokens = " ".join(matrix.token(f"user{number}") for number in range(users))
-    command = ["wrk", f"-t{users}", f"-c{connections}", f"-d{seconds:g}s", "--latency"]
+    command = ["wrk", f"-t{users}", f"-c{connections}", f"-d{seconds}s", "--latency"]
     command += ["-s", str(proxies.BENCH / "sync.lua"), f"http://127.0.0.1:{port}/"]
     environment = {**os.environ, "BENCH_HEAD": head, "BENCH_TOKENS": tokens}
     with procs.pinned(core):

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lib import matrix, procs
+from bench.lib import matrix, procs
 
 BENCH = Path(__file__).resolve().parent.parent
 SERVERS = (
@@ -123,7 +123,7 @@ ALL = {
             "aiohttp",
             "aiohttp server and client on uvloop (bench/aiohttp_proxy.py), no log",
             lambda directory, port: [
-                *(_PYTHON, str(BENCH / "aiohttp_proxy.py")),
+                *(_PYTHON, "-m", "bench.aiohttp_proxy"),
                 *(str(directory), str(port)),
             ],
         ),
@@ -139,7 +139,7 @@ ALL = {
             "relay",
             "not a proxy: bytes copied by uvloop, the floor for Python (bench/relay.py)",
             lambda directory, port: [
-                *(_PYTHON, str(BENCH / "relay.py")),
+                *(_PYTHON, "-m", "bench.relay"),
                 *(f"{directory}/normal_sync1.sock", str(port)),
             ],
             forwards_headers=False,
@@ -231,12 +231,12 @@ class Running:
 @contextlib.contextmanager
 def standin(directory: Path, core: int, body_size: int = 1024) -> Iterator[None]:
     """The workers' stand-in, listening in ``directory``."""
-    command = [_PYTHON, str(BENCH / "standin.py"), str(directory), *SERVERS]
+    command = [_PYTHON, "-m", "bench.standin", str(directory), *SERVERS]
     command += ["--body-size", str(body_size)]
     for left_over in directory.glob("*.sock"):
         left_over.unlink()
     with procs.pinned(core):
-        process = subprocess.Popen(command)
+        process = subprocess.Popen(command, env=_environment())
     try:
         _wait(process, lambda: all((directory / f"{name}.sock").exists() for name in SERVERS))
         yield
@@ -257,8 +257,7 @@ def running(proxy: Proxy, directory: Path, core: int, log: bool = False) -> Iter
         values |= {"FILES": str(files), "EXCHANGES": str((files - 200) // 2)}
         _render(proxy.template, directory, values)
     output = directory / f"{proxy.name}.out"
-    path = os.pathsep.join((str(BENCH.parent), sysconfig.get_path("purelib")))
-    environment = {**os.environ, **proxy.environment, "PYTHONPATH": path}
+    environment = {**_environment(), **proxy.environment}
     with output.open("wb") as sink, procs.pinned(core):
         process = subprocess.Popen(
             proxy.command(directory, port), stdout=sink, stderr=sink, env=environment
@@ -272,6 +271,12 @@ def running(proxy: Proxy, directory: Path, core: int, log: bool = False) -> Iter
         yield Running(proxy, port, process)
     finally:
         _stop(process)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with this checkout and the libraries of this interpreter on the import path."""
+    path = os.pathsep.join((str(BENCH.parent), sysconfig.get_path("purelib")))
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def _render(template: str, directory: Path, values: Mapping[str, str]) -> None:

@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httptools
 
-from lib import matrix, pattern
+from bench.lib import matrix, pattern
 
 _TICK = 0.02
 

@@ -1,0 +1,1 @@
+"""Benchmarks: what synproxy costs, next to other proxies. See README.md."""
