@@ -1,12 +1,13 @@
 """The listed differences: rows of docs/nginx-differences.md, as the tests read them.
 
-A row is ``| id | what | nginx 1.22 | synproxy | why | test |``; the test is ``file.py::function``,
-relative to this directory or to ``tests/``.
+A row is ``| id | what | nginx 1.22 | synproxy | why | test |``; a test is ``file.py::function``,
+relative to this directory or to ``tests/``, several are separated by a comma and a space.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,15 +28,12 @@ class Row:
     test: str
 
     @property
-    def test_file(self) -> Path:
-        """The file that asserts this row."""
-        name = self.test.strip("`").partition("::")[0]
-        near = Path(__file__).parent / name
-        return near if near.exists() else ROOT / "tests" / name
-
-    @property
-    def test_function(self) -> str:
-        return self.test.strip("`").partition("::")[2]
+    def tests(self) -> Iterator[tuple[Path, str]]:
+        """The files and functions that assert this row."""
+        for test in self.test.split(", "):
+            name, _, function = test.strip("`").partition("::")
+            near = Path(__file__).parent / name
+            yield (near if near.exists() else ROOT / "tests" / name), function
 
 
 def listed() -> dict[str, Row]:
@@ -56,4 +54,5 @@ def listed() -> dict[str, Row]:
 
 def listed_for(file: str) -> set[str]:
     """The ids of the rows that a test file asserts; ``file`` is its ``__file__``."""
-    return {row.id for row in listed().values() if row.test_file == Path(file).resolve()}
+    here = Path(file).resolve()
+    return {row.id for row in listed().values() if any(at == here for at, _ in row.tests)}

@@ -10,6 +10,7 @@ import socket
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9]) ([^\r\n]*)")
 FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*")
@@ -59,16 +60,23 @@ class Answer:
 
 
 class Client:
-    """One connection to a proxy, from any loopback address."""
+    """One connection to a proxy: to a TCP port from any loopback address, or to a UNIX socket."""
 
-    def __init__(self, port: int, source: str = "127.0.0.1", timeout: float = DEADLINE) -> None:
+    def __init__(
+        self, at: int | Path, source: str = "127.0.0.1", timeout: float = DEADLINE
+    ) -> None:
+        self._buffer = bytearray()
+        if isinstance(at, Path):
+            self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.socket.settimeout(timeout)
+            self.socket.connect(str(at))
+            return
         family = socket.AF_INET6 if ":" in source else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.settimeout(timeout)
         self.socket.bind((source, 0))
-        self.socket.connect(("::1" if ":" in source else "127.0.0.1", port))
+        self.socket.connect(("::1" if ":" in source else "127.0.0.1", at))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._buffer = bytearray()
 
     def __enter__(self) -> Client:
         return self

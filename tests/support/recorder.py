@@ -90,6 +90,8 @@ class Recorder:
         self.connections = 0
         self._requests: list[Received] = []
         self._ended: list[tuple[bytes, str]] = []
+        self._heads: set[bytes] = set()
+        self._half_closed: set[bytes] = set()
         self._tunnelled: dict[bytes, bytearray] = defaultdict(bytearray)
         self._scripts: dict[bytes, list[Answer]] = {}
         self._gates: dict[bytes, asyncio.Event] = defaultdict(asyncio.Event)
@@ -157,6 +159,14 @@ class Recorder:
         """Return once ``count`` requests of a case are here; raises TimeoutError."""
         self._wait(lambda: sum(r.case == case for r in self._requests) >= count, case)
 
+    def wait_for_head(self, case: bytes) -> None:
+        """Return once a head of a case is here, whether or not its body is."""
+        self._wait(lambda: case in self._heads, case)
+
+    def wait_for_half_close(self, case: bytes) -> None:
+        """Return once the proxy sends nothing more for a case that still waits at a ``WAIT``."""
+        self._wait(lambda: case in self._half_closed, case)
+
     def wait_for_end(self, case: bytes) -> str:
         """How the proxy ended the connection that carried a case: ``eof`` or ``reset``."""
         self._wait(lambda: any(name == case for name, _ in self._ended), case)
@@ -179,6 +189,16 @@ class Recorder:
     def record(self, request: Received) -> None:
         with self._changed:
             self._requests.append(request)
+            self._changed.notify_all()
+
+    def record_head(self, case: bytes) -> None:
+        with self._changed:
+            self._heads.add(case)
+            self._changed.notify_all()
+
+    def record_half_close(self, case: bytes) -> None:
+        with self._changed:
+            self._half_closed.add(case)
             self._changed.notify_all()
 
     def record_end(self, case: bytes, how: str) -> None:
@@ -233,6 +253,9 @@ class _Connection(asyncio.Protocol):
             pass
 
     def eof_received(self) -> bool:
+        if self.answering is not None and not self.answering.done():
+            self.recorder.record_half_close(self.case)
+            return True
         self._ended("eof")
         return False
 
@@ -260,6 +283,7 @@ class _Connection(asyncio.Protocol):
             case = CASE.search(self.head)
             self.case = case[1] if case else b""
             self.answered = False
+            self.recorder.record_head(self.case)
             self.answer = self.recorder.next_answer(self.case, self.head)
             if self.answer.early:
                 self._record(b"", "early")

@@ -1,0 +1,22 @@
+"""docs/nginx-differences.md can be believed: each row names tests that exist."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.differential.differences import Row, listed
+
+
+def functions(file: Path) -> set[str]:
+    """The tests of a file."""
+    tree = ast.parse(file.read_text())
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("row", listed().values(), ids=lambda row: row.id)
+def test_a_row_names_tests_that_exist(row: Row) -> None:
+    for file, function in row.tests:
+        assert function in functions(file)
