@@ -10,6 +10,7 @@ import pytest
 
 from tests.differential import semantics_pair
 from tests.differential.bench import Bench
+from tests.support.process import ProxyProcess
 from tests.support.synproxy import Synproxy
 
 LOOPS = ("uvloop", "asyncio")
@@ -35,3 +36,9 @@ def synproxy(bench: Bench, request: pytest.FixtureRequest) -> Iterator[Synproxy]
     directory, sockets = bench.directory / loop, bench.directory / "s"
     with semantics_pair.synproxy(directory, sockets, loop) as process:
         yield process
+
+
+@pytest.fixture(params=["nginx", "synproxy"])
+def either(bench: Bench, synproxy: Synproxy, request: pytest.FixtureRequest) -> ProxyProcess:
+    """Both proxies, where they do the same."""
+    return bench.nginx if request.param == "nginx" else synproxy

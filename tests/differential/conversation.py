@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tests.differential.exchange import Drip, Exchange, Read
 from tests.support.client import Answer, BadAnswerError, Client
-from tests.support.recorder import Recorder, dechunk
+from tests.support.recorder import Recorder
+from tests.support.script import dechunk
 
 PROBE = b"GET /one/probe HTTP/1.1\r\nHost: probe\r\nX-Case: probe\r\n\r\n"
 LOCAL = b"(the proxy's own page)"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.support.recorder import Answer, Then
+from tests.support.script import Answer, Then
 
 
 class Read:

@@ -15,7 +15,7 @@ from tests.differential.exchange import (
     answered,
     request,
 )
-from tests.support.recorder import Answer, Then
+from tests.support.script import Answer, Then
 
 HEAD = b"HEAD /one/x HTTP/1.1"
 GET10 = b"GET /one/x HTTP/1.0"

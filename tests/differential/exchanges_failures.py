@@ -12,7 +12,7 @@ from tests.differential.exchange import (
     Read,
     request,
 )
-from tests.support.recorder import Answer, Then
+from tests.support.script import Answer, Then
 
 
 def fails(

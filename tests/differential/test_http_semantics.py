@@ -6,7 +6,8 @@ import pytest
 
 from tests.differential.bench import EXCHANGES, Bench
 from tests.differential.differences import listed_for
-from tests.differential.listed_http import EVERYWHERE, HTTP_DIFFERENCES, HttpDifference, expected
+from tests.differential.http_changes import EVERYWHERE, HttpDifference
+from tests.differential.listed_http import HTTP_DIFFERENCES, expected
 from tests.support.synproxy import Synproxy
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.differential.differences import Row, listed
+from tests.support.nginx import nginx_version
 
 
 def functions(file: Path) -> set[str]:
@@ -20,3 +21,7 @@ def functions(file: Path) -> set[str]:
 def test_a_row_names_tests_that_exist(row: Row) -> None:
     for file, function in row.tests:
         assert function in functions(file)
+
+
+def test_the_rows_are_about_the_nginx_that_is_here() -> None:
+    assert nginx_version().startswith("1.22."), "the column says nginx 1.22: measure anew"
