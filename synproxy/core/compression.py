@@ -60,7 +60,7 @@ class Compression:
 
     def eligible(self, head: ResponseHead, length: int | None) -> bool:
         """Whether the answer's kind and size allow it; ``length`` is None when not known yet."""
-        if head.framing is BodyFraming.NONE or head.status not in _STATUSES:
+        if head.framing == BodyFraming.NONE or head.status not in _STATUSES:
             return False
         if length is None and head.content_length >= 0:
             length = head.content_length

@@ -17,6 +17,7 @@ from synproxy.core.target import check_target
 from synproxy.errors import DownstreamError
 
 _METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
+_COMMON_METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS"})
 _VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]*)([^#]*)", re.IGNORECASE)
 _CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
@@ -63,10 +64,11 @@ def parse_request_line(line: bytes) -> RequestLine:
         if match[1] != b"1":
             raise DownstreamError(505, "HTTP version other than 1")
         minor = 1  # RFC 9110 section 2.5: a higher minor version is answered as the highest known
-    if _METHOD.fullmatch(method) is None:
-        raise DownstreamError(400, "invalid method")
-    if method == b"CONNECT" or method == b"TRACE":
-        raise DownstreamError(405, "method CONNECT or TRACE")
+    if method not in _COMMON_METHODS:
+        if _METHOD.fullmatch(method) is None:
+            raise DownstreamError(400, "invalid method")
+        if method == b"CONNECT" or method == b"TRACE":
+            raise DownstreamError(405, "method CONNECT or TRACE")
     authority = b""
     if target[:1] != b"/":
         if target == b"*" and method == b"OPTIONS":

@@ -17,7 +17,8 @@ class Timed(Protocol):
 
     deadline: float
     visit: float
-    """When the wheel looks next; written by the wheel only."""
+    """Deadlines from here on are found in time without :meth:`TimerWheel.hasten`; written by the
+    wheel only."""
 
     def expire(self, now: float) -> None:
         """The deadline has passed. Sets a new one, or the item leaves the wheel."""
@@ -44,7 +45,7 @@ class TimerWheel:
         ticks = len(self._slots) - 1
         if item.deadline < NEVER:
             ticks = min(ticks, max(1, int(item.deadline / self.tick) + 1 - self._index))
-        item.visit = (self._index + ticks) * self.tick
+        item.visit = (self._index + ticks - 1) * self.tick
         self._slot(item).add(item)
 
     def hasten(self, item: Timed) -> None:
@@ -78,4 +79,4 @@ class TimerWheel:
                     self.watch(item)
 
     def _slot(self, item: Timed) -> set[Timed]:
-        return self._slots[round(item.visit / self.tick) % len(self._slots)]
+        return self._slots[(round(item.visit / self.tick) + 1) % len(self._slots)]

@@ -16,7 +16,7 @@ from synproxy.core.limits import BODY_HIGH_WATER, REPLAY_BODY
 from synproxy.core.record import Attempt, ExchangeRecord
 from synproxy.core.response import BodyFraming
 from synproxy.core.retry import may_retry, status_for
-from synproxy.core.target import normalise_path, split_target
+from synproxy.core.target import split_target
 from synproxy.errors import DownstreamError, Failure, UpstreamError
 from synproxy.proxy.answers import connection_line, date_line, local_answer
 from synproxy.wire.chunked import LAST_CHUNK, encode_chunk
@@ -189,31 +189,23 @@ class Exchange:
         """Route the request and make the first attempt; may answer at once."""
         self.complete = complete
         line = self._line
-        method = line.method
         if line.target == b"*":
             self._answer(204, reason="local")
             return
-        generation = self.generation
         raw_path, self.query = split_target(line.target)
         try:
-            self.path = normalise_path(raw_path)
-            match = generation.table.match(self.path, method)
-            extra_guards = generation.guard.guards(raw_path, method)
+            decision = self.generation.decide(raw_path, line.method)
         except DownstreamError as error:
-            self.client.keep_alive = False  # as nginx: nothing more from who sends such a target
+            self.client.keep_alive = False
             self._answer(error.status, reason="client_error")
             return
-        if match is None:
+        self.path, route, self.captures, accesses = decision
+        if route is None:
             self._answer(404, reason="local")
             return
-        route = self.route = generation.routes[match.index]
-        self.captures = match.captures
-        if route.access is not None and not route.access.permits(self.client.remote_addr):
-            self._answer(403, reason="local")
-            return
-        for index in extra_guards:
-            access = generation.routes[index].access
-            if access is not None and not access.permits(self.client.remote_addr):
+        self.route = route
+        for access in accesses:
+            if not access.permits(self.client.remote_addr):
                 self._answer(403, reason="local")
                 return
         length = self.block.content_length
@@ -404,7 +396,7 @@ class Exchange:
             head,
             sent=self.complete,
             head_request=line.method == b"HEAD",
-            hidden=route.hidden,
+            reader=route.reader,
             upgrade=bool(self.block.upgrade) and line.minor == 1,
             close=self._close_upstream,
             read_timeout=settings.read_timeout,
@@ -569,7 +561,7 @@ class Exchange:
         compressed = self._compressor is not None
         if compressed and size >= 0:
             out.append(b"Content-Length: %d\r\n" % size)
-        elif compressed or framing is BodyFraming.CHUNKED or framing is BodyFraming.CLOSE:
+        elif compressed or framing == BodyFraming.CHUNKED or framing == BodyFraming.CLOSE:
             if minor:
                 self._chunked_out = True
                 out.append(b"Transfer-Encoding: chunked\r\n")

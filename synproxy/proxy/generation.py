@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from synproxy import __version__
 from synproxy.config.model import HashBalance
@@ -11,17 +13,26 @@ from synproxy.core.allowlist import Access
 from synproxy.core.compression import Compression
 from synproxy.core.forward import HeadPlan
 from synproxy.core.guard import Guard
+from synproxy.core.memo import Memo
 from synproxy.core.response import ALWAYS_HIDDEN
 from synproxy.core.routes import RouteTable
+from synproxy.core.target import normalise_path
 from synproxy.core.variables import Scope, Template, Variables
 from synproxy.upstream.pool import ServerPool
+from synproxy.wire.response_reader import ResponseReader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from synproxy.config.model import Config, Http, ProxySettings, Respond, Route
     from synproxy.core.variables import RequestView
     from synproxy.core.wheel import TimerWheel
+
+
+_DECISIONS: Final = 4096
+_DECISION_KEY_LIMIT: Final = 512
+"""Bytes of path and method; longer ones are decided every time."""
+_NO_CAPTURES: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
 class PoolTarget:
@@ -48,7 +59,7 @@ class CompiledRoute:
     access: Access | None
     max_body: int  # bytes; 0: no limit
     respond: Respond | None
-    hidden: frozenset[bytes]
+    reader: ResponseReader
     next_upstream: frozenset[str]
     target: PoolTarget | None
     """The pool when it is always the same."""
@@ -64,10 +75,22 @@ class CompiledRoute:
         return self.targets.get(self.pool_name.render(view).decode("utf-8", "replace"))
 
 
+class Decision(NamedTuple):
+    """What follows from the path and the method of a request."""
+
+    path: bytes
+    """Normalised (nginx ``$uri``)."""
+    route: CompiledRoute | None
+    captures: Mapping[str, bytes]
+    accesses: tuple[Access, ...]
+    """All of them must permit the client (docs/adr/0003)."""
+
+
 class Generation:
     """Compiled from one :class:`Config`; replaced as a whole on reload."""
 
     __slots__ = (
+        "_decisions",
         "compression",
         "config",
         "guard",
@@ -89,15 +112,44 @@ class Generation:
             name: ServerPool(name, settings, wheel) for name, settings in config.pools.items()
         }
         targets = {name: PoolTarget(pool, variables) for name, pool in self.pools.items()}
-        self.routes = [_compile(route, config, variables, targets) for route in config.routes]
+        readers = cache(ResponseReader)
+        self.routes = [
+            _compile(route, config, variables, targets, readers) for route in config.routes
+        ]
         self.guard = Guard(
             self.table, [index for index, route in enumerate(self.routes) if route.access]
         )
+        self._decisions: Memo[tuple[bytes, bytes], Decision] = Memo(_DECISIONS)
         self.server_line = (
             b"Server: synproxy/%b\r\n" % __version__.encode()
             if config.http.server_tokens
             else b"Server: synproxy\r\n"
         )
+
+    def decide(self, raw_path: bytes, method: bytes) -> Decision:
+        """Where a request goes, and whose allowlists must permit it.
+
+        :raises DownstreamError: 400, for a path that nginx refuses too.
+        """
+        key = (raw_path, method)
+        decision = self._decisions.recall(key)
+        if decision is None:
+            path = normalise_path(raw_path)
+            match = self.table.match(path, method)
+            if match is None:
+                decision = Decision(path, None, _NO_CAPTURES, ())
+            else:
+                indexes = (match.index, *self.guard.guards(raw_path, method))
+                accesses = [self.routes[index].access for index in indexes]
+                decision = Decision(
+                    path,
+                    self.routes[match.index],
+                    match.captures,
+                    tuple(access for access in accesses if access is not None),
+                )
+            if len(raw_path) + len(method) <= _DECISION_KEY_LIMIT:
+                self._decisions.store(key, decision)
+        return decision
 
     def retire(self) -> None:
         """Another generation has taken over: keep no idle connections."""
@@ -106,7 +158,11 @@ class Generation:
 
 
 def _compile(
-    route: Route, config: Config, variables: Variables, targets: Mapping[str, PoolTarget]
+    route: Route,
+    config: Config,
+    variables: Variables,
+    targets: Mapping[str, PoolTarget],
+    readers: Callable[[frozenset[bytes]], ResponseReader],
 ) -> CompiledRoute:
     settings = config.proxy.model_copy(
         update={
@@ -135,9 +191,9 @@ def _compile(
         respond=route.respond,
         # nginx hides the server's own Server and Date and writes its own; we keep Date, which is
         # the origin's to set (RFC 9110 section 6.6.1).
-        hidden=ALWAYS_HIDDEN
-        | {b"server"}
-        | {name.lower().encode() for name in settings.hide_header},
+        reader=readers(
+            ALWAYS_HIDDEN | {b"server"} | {name.lower().encode() for name in settings.hide_header}
+        ),
         next_upstream=frozenset(settings.next_upstream),
         target=target,
         pool_name=pool_name,

@@ -7,7 +7,6 @@ have smuggled requests before.
 from __future__ import annotations
 
 import re
-from enum import IntEnum
 from typing import Final
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -27,7 +26,7 @@ class ChunkedError(ValueError):
     """The bytes are not a chunked body that we accept."""
 
 
-class _State(IntEnum):
+class _State:
     SIZE = 0
     DATA = 1
     DATA_END = 2
@@ -60,7 +59,7 @@ class ChunkedDecoder:
         end = len(data)
         while True:
             state = self._state
-            if state is _State.SIZE:
+            if state == _State.SIZE:
                 # The common case, without a state for each part: a whole chunk is here.
                 plain = _PLAIN_SIZE.match(data, position)
                 if plain is not None:
@@ -74,7 +73,7 @@ class ChunkedDecoder:
                     elif data[start : start + 2] == b"\r\n":
                         self._state = _State.DONE
                         return data[start + 2 :]
-            if state is _State.DATA:
+            if state == _State.DATA:
                 if position >= end:
                     return None
                 piece = data[position : position + self._remaining]
@@ -84,7 +83,7 @@ class ChunkedDecoder:
                 if self._remaining:
                     return None
                 self._state = _State.DATA_END
-            elif state is _State.DATA_END:
+            elif state == _State.DATA_END:
                 if end - position < 2:
                     if data[position:end] not in (b"", b"\r"):
                         raise ChunkedError("chunk data is not followed by CRLF")
@@ -94,7 +93,7 @@ class ChunkedDecoder:
                     raise ChunkedError("chunk data is not followed by CRLF")
                 position += 2
                 self._state = _State.SIZE
-            elif state is _State.DONE:
+            elif state == _State.DONE:
                 raise ChunkedError("data after the last chunk")
             else:
                 stop = data.find(b"\n", position, position + _MAX_LINE)
@@ -105,7 +104,7 @@ class ChunkedDecoder:
                     return None
                 line = data[position : stop + 1]
                 position = stop + 1
-                if state is _State.SIZE:
+                if state == _State.SIZE:
                     self._size_line(line)
                 elif line == b"\r\n":
                     self._state = _State.DONE

@@ -16,21 +16,17 @@ from synproxy.core.response import ALWAYS_HIDDEN, ResponseHead
 from synproxy.errors import DownstreamError, Failure, UpstreamError
 
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[0-9] ([0-9]{3})(?: |\r\n)")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([0-9]{3})(?: ([\t -~\x80-\xff]*))?")
 
 
 class _Collector:
     """Receives httptools' callbacks for one head."""
 
-    __slots__ = ("complete", "fields", "status")
+    __slots__ = ("complete", "fields")
 
     def __init__(self) -> None:
         self.fields: list[tuple[bytes, bytes]] = []
-        self.status = b""
         self.complete = False
-
-    def on_status(self, status: bytes) -> None:
-        self.status += status
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # llhttp leaves the white space behind a value, which is no part of it (RFC 9110 5.5).
@@ -79,9 +75,35 @@ def parse_response_head(
 
     :raises UpstreamError: INVALID.
     """
-    match = _STATUS_LINE.match(head)
+    status, reason, minor = parse_status_line(head[: head.find(b"\r\n")])
+    return ResponseHead(
+        status, reason, minor, _response_fields(head), head_request=head_request, hidden=hidden
+    )
+
+
+def parse_status_line(line: bytes) -> tuple[int, bytes, int]:
+    """Status, reason phrase and minor version of a status line without its CRLF.
+
+    :raises UpstreamError: INVALID.
+    """
+    match = _STATUS_LINE.fullmatch(line)
     if match is None:
         raise UpstreamError(Failure.INVALID, "not an HTTP/1 status line")
+    return int(match[2]), match[3] or b"", int(match[1])
+
+
+def parse_field_line(line: bytes) -> tuple[bytes, bytes]:
+    """Name and value of one field line of an answer, without its CRLF.
+
+    :raises UpstreamError: INVALID.
+    """
+    fields = _response_fields(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % line)
+    if len(fields) != 1:
+        raise UpstreamError(Failure.INVALID, "not one field line")
+    return fields[0]
+
+
+def _response_fields(head: bytes) -> list[tuple[bytes, bytes]]:
     collector = _Collector()
     parser = httptools.HttpResponseParser(collector)
     try:
@@ -94,11 +116,4 @@ def parse_response_head(
         ) from None
     if not collector.complete:
         raise UpstreamError(Failure.INVALID, "invalid response head")
-    return ResponseHead(
-        int(match[1]),
-        collector.status,
-        head[7] - 48,
-        collector.fields,
-        head_request=head_request,
-        hidden=hidden,
-    )
+    return collector.fields

@@ -1,0 +1,124 @@
+"""The Python of one proxied request, without sockets: what the code itself costs.
+
+Both transports are fakes that throw away what is written, so that no system call and no other
+process blurs the figure; run it before and after a change to the hot path.
+`python -m bench.micro --profile` lists the functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import pstats
+import time
+from typing import cast
+
+from bench.lib import matrix
+from synproxy.config.loader import loads
+from synproxy.core.wheel import TimerWheel
+from synproxy.downstream.connection import ClientConnection
+from synproxy.proxy.generation import Generation
+from synproxy.proxy.handler import ProxyHandler
+from synproxy.upstream.connection import ServerConnection
+
+CONFIG = """\
+listeners: ["127.0.0.1:8008"]
+http: {keepalive_requests: 1000000000}
+maps:
+  sync: {source: $arg_since, values: {"": initial_sync}, default: normal_sync}
+  by_parameter: {source: $arg_access_token, default: $arg_access_token}
+  mxid_localpart:
+    source: $http_authorization
+    values: {"~Bearer syt_(?<username>.*?)_.*": $username, "": $by_parameter}
+    default: $http_authorization
+pools:
+  initial_sync: {servers: ["unix:/a"], keepalive_requests: 1000000000}
+  normal_sync:
+    balance: {hash: $mxid_localpart}
+    servers: ["unix:/b", "unix:/c", "unix:/d"]
+    keepalive_requests: 1000000000
+routes:
+  - {name: login, location: "~ ^/_matrix/client/(r0|v3)/login$", pool: initial_sync}
+  - {name: sync, location: "~ ^/_matrix/client/(r0|v3)/sync$", pool: $sync}
+"""
+
+
+class Sink:
+    """A transport that swallows what is written."""
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_extra_info(self, name: str) -> object:
+        return ("127.0.0.1", 50000) if name == "peername" else None
+
+    def abort(self) -> None:
+        pass
+
+
+def prepare() -> tuple[ClientConnection, list[ServerConnection], list[bytes], list[bytes]]:
+    """A client, an idle connection to every server, and varied requests and answers."""
+    loop = asyncio.new_event_loop()
+    wheel = TimerWheel(loop.time())
+    generation = Generation(loads(CONFIG, "micro"), wheel)
+    client = ClientConnection(ProxyHandler(generation, wheel, loop, None))
+    client.connection_made(cast(asyncio.Transport, Sink()))
+    pool = generation.pools["normal_sync"]
+    servers = [ServerConnection(pool, index) for index in range(len(pool.settings.servers))]
+    for server in servers:
+        server.connection_made(cast(asyncio.Transport, Sink()))
+        pool.release(server)
+    loop.close()
+    requests = [
+        matrix.REQUEST_HEAD.format(
+            target=f"/_matrix/client/v3/sync?since=s{number}_757284974_4483&timeout=30000",
+            token=matrix.token("alice"),
+        ).encode()
+        for number in range(512)
+    ]
+    answers = []
+    for number in range(512):
+        date = f"Tue, 24 Nov 2026 05:{number % 60:02}:11 GMT"
+        head = matrix.ANSWER_HEAD.format(date=date).encode()
+        body = b'{"next_batch":"s%d"}' % number + b"x" * 1000
+        answers.append(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+    return client, servers, requests, answers
+
+
+def run(count: int) -> float:
+    """Microseconds of CPU per request."""
+    client, servers, requests, answers = prepare()
+    client.data_received(requests[0])
+    (server,) = [server for server in servers if server.sink is not None]
+    server.data_received(answers[0])
+    started = time.process_time()
+    for number in range(count):
+        client.data_received(requests[number & 511])
+        server.data_received(answers[number & 511])
+    used = time.process_time() - started
+    assert client.requests == count + 1
+    assert server.requests == count + 1
+    return used / count * 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=50_000)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--profile", action="store_true")
+    args = parser.parse_args()
+    if args.profile:
+        profile = cProfile.Profile()
+        profile.runcall(run, args.requests)
+        pstats.Stats(profile).sort_stats("tottime").print_stats(35)
+        return
+    rounds = sorted(run(args.requests) for _ in range(args.rounds))
+    print(f"least {rounds[0]:.2f}, median {rounds[len(rounds) // 2]:.2f} us of CPU per request")
+
+
+if __name__ == "__main__":
+    main()
