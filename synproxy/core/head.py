@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from synproxy.core.fields import HOP_BY_HOP, NEVER_STRIPPED, tokens
+from synproxy.core.memo import Memo
 from synproxy.core.target import check_target
 from synproxy.errors import DownstreamError
 
@@ -130,10 +131,10 @@ class HeaderBlock:
         values = self._values
         connection: list[bytes] = []
         passed: list[tuple[bytes, bytes]] = []
-        for name, value in fields:
-            if b"_" in name:
+        for field in fields:
+            if b"_" in field[0]:
                 continue  # nginx underscores_in_headers off: X_Forwarded_For is not a header
-            lower = name.lower()
+            lower, value, line = _shared(field)
             if lower in values:
                 if lower in _SINGLETONS:
                     raise DownstreamError(400, f"repeated {lower.decode()}")
@@ -146,7 +147,7 @@ class HeaderBlock:
                 if lower == b"connection":
                     connection = tokens(value)
             if lower not in _NOT_FORWARDED:
-                passed.append((lower, b"%b: %b\r\n" % (name, value)))
+                passed.append(line)
         if connection:
             self.connection_close = b"close" in connection
             self.connection_keep_alive = b"keep-alive" in connection
@@ -221,3 +222,24 @@ _SINGLETONS: Final = frozenset(
 
 _NOT_FORWARDED: Final = HOP_BY_HOP | {b"content-length", b"expect"}
 """Hop-by-hop, or written anew: the framing is ours, and so is the 100 (Continue)."""
+
+
+_SHARED: Final[Memo[tuple[bytes, bytes], tuple[bytes, bytes, tuple[bytes, bytes]]]] = Memo(2048)
+_SHARED_LIMIT: Final = 256
+_PRIVATE: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
+
+
+def _shared(field: tuple[bytes, bytes]) -> tuple[bytes, bytes, tuple[bytes, bytes]]:
+    """Lower-case name, value, and the line to forward under that name.
+
+    Thousands of clients send the same User-Agent and the like; with a held sync each, one copy
+    for all of them instead of one each is a quarter of its memory. Credentials are never kept.
+    """
+    known = _SHARED.recall(field)
+    if known is None:
+        name, value = field
+        lower = name.lower()
+        known = (lower, value, (lower, b"%b: %b\r\n" % field))
+        if len(name) + len(value) <= _SHARED_LIMIT and lower not in _PRIVATE:
+            _SHARED.store(field, known)
+    return known
