@@ -176,7 +176,12 @@ class HeaderBlock:
 
     def _judge_host(self) -> None:
         if b"host" in self._values:
-            self.host = host_name(self._values[b"host"])
+            host = self._values[b"host"]
+            known = _HOSTS.recall(host)
+            if known is None:
+                known = host_name(host)
+                _HOSTS.store(host, known)
+            self.host = known
 
     def _judge_framing(self) -> None:
         encoding = self._values.get(b"transfer-encoding")
@@ -224,6 +229,7 @@ _NOT_FORWARDED: Final = HOP_BY_HOP | {b"content-length", b"expect"}
 """Hop-by-hop, or written anew: the framing is ours, and so is the 100 (Continue)."""
 
 
+_HOSTS: Final[Memo[bytes, bytes]] = Memo(64)
 _SHARED: Final[Memo[tuple[bytes, bytes], tuple[bytes, bytes, tuple[bytes, bytes]]]] = Memo(2048)
 _SHARED_LIMIT: Final = 256
 _PRIVATE: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization"})

@@ -100,7 +100,6 @@ class ClientConnection(asyncio.Protocol):
         "head_started",
         "keep_alive",
         "remote_addr",
-        "remote_port",
         "requests",
         "state",
         "transport",
@@ -121,7 +120,6 @@ class ClientConnection(asyncio.Protocol):
         self.write_blocked = False
         self.head_started = False
         self.remote_addr = b"unix:"
-        self.remote_port = b""
         self.cached_plan: object = None
         """Room for the exchange to remember what it made of the header block, as long as that
         stays the same; cleared with it."""
@@ -143,7 +141,6 @@ class ClientConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         if type(peer) is tuple:
             self.remote_addr = peer[0].encode()
-            self.remote_port = b"%d" % peer[1]
             if not handler.settings.tcp_nodelay:
                 transport.get_extra_info("socket").setsockopt(
                     socket.IPPROTO_TCP, socket.TCP_NODELAY, 0
@@ -356,6 +353,12 @@ class ClientConnection(asyncio.Protocol):
             exchange.request_body(piece)
 
     # --- what the exchange asks for
+
+    @property
+    def remote_port(self) -> bytes:
+        """nginx's ``$remote_port``; empty for a UNIX socket."""
+        peer = self.transport.get_extra_info("peername")
+        return b"%d" % peer[1] if type(peer) is tuple else b""
 
     @property
     def body_unread(self) -> bool:

@@ -390,6 +390,8 @@ class Exchange:
             if self._body_size > REPLAY_BODY:
                 self._body = None
         self._sent = True
+        # Rendered already; a held sync keeps nothing that can be done without.
+        self.query = b""
         settings = route.settings
         connection.start(
             self,
