@@ -480,7 +480,7 @@ class Exchange:
             self.pool.balancer.released(self.index, failed, self._handler.wheel.now)
 
     def _note_attempt(self, status: int) -> None:
-        if self.pool is None:
+        if self.pool is None or self._handler.access_log is None:
             return
         attempt = Attempt(
             self.pool.settings.servers[self.index].address,
