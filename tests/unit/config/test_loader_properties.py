@@ -58,7 +58,6 @@ def assert_places_exist(error: ConfigError, text: str) -> None:
     assert len(set(error.problems)) == len(error.problems)
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(), st.text(alphabet="a:-[]{}&*!|>'\"%@`#,?\n\t 01~<$", max_size=60)))
 def test_any_text_is_a_configuration_or_a_config_error(text: str) -> None:
     result = outcome(text)
@@ -66,7 +65,6 @@ def test_any_text_is_a_configuration_or_a_config_error(text: str) -> None:
         assert_places_exist(result, text)
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(SECTIONS), trees, max_size=6))
 def test_any_tree_is_a_configuration_or_a_config_error(tree: dict[str, Any]) -> None:
     text = yaml.safe_dump(tree, allow_unicode=True)
@@ -85,7 +83,7 @@ def positions(value: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_shipped_file_with_a_value_replaced_is_judged(data: st.DataObject) -> None:
     tree = yaml.safe_load(yaml.safe_dump(TREE))
