@@ -5,6 +5,7 @@ Must not decide anything itself, nor know how it is shown. No credential of the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from synproxy.cli.offline import Offline, Request, balance_text, key_template, preference
@@ -37,7 +38,7 @@ def explain(offline: Offline, request: Request) -> dict[str, Any]:
         for t in trials
     ]
     if match is None:
-        explained["answer"] = {"status": 404, "reason": "no route matches"}
+        explained["answer"] = _unrouted(table.methods(request.path))
         return explained
     request.captures = match.captures
     compiled = offline.generation.routes[match.index]
@@ -58,6 +59,13 @@ def explain(offline: Offline, request: Request) -> dict[str, Any]:
         return explained
     explained |= _upstream(offline, request, compiled, secrets)
     return explained
+
+
+def _unrouted(methods: Sequence[bytes]) -> dict[str, Any]:
+    if not methods:
+        return {"status": 404, "reason": "no route matches"}
+    names = b", ".join(methods).decode()
+    return {"status": 405, "reason": f"routes for this path exist only with {names}"}
 
 
 def _access(offline: Offline, request: Request, index: int) -> list[dict[str, Any]]:

@@ -316,6 +316,9 @@ class Respond(Section):
     """The Matrix error code, such as M_FORBIDDEN."""
     error: str | None = None
     """The text for people."""
+    retry_after: Duration = 0.0
+    """When to come again, for 429 and 503: the Retry-After field and `retry_after_ms`; 0: nothing
+    is said about it."""
 
 
 class Route(Section):

@@ -141,6 +141,17 @@ class RouteTable:
         found = lane.memo.get(path) or lane.find(path)
         return found if found is not _NOTHING else None
 
+    def methods(self, path: bytes) -> tuple[bytes, ...]:
+        """The methods with which a path has a route, in a stable order.
+
+        For a path that ``match`` knows nothing of: routes for every method are not looked for.
+        """
+        return tuple(
+            method
+            for method, lane in sorted(self._lanes.items())
+            if (lane.memo.get(path) or lane.find(path)) is not _NOTHING
+        )
+
     def explain(self, path: bytes, method: bytes) -> list[RouteTrial]:
         """Every route in the order of evaluation: chosen, or why not."""
         chosen = self.match(path, method)

@@ -18,7 +18,7 @@ from synproxy.core.response import BodyFraming
 from synproxy.core.retry import may_retry, status_for
 from synproxy.core.target import split_target
 from synproxy.errors import DownstreamError, Failure, UpstreamError
-from synproxy.proxy.answers import connection_line, date_line, local_answer
+from synproxy.proxy.answers import answer_for, connection_line, cors_for, date_line
 from synproxy.wire.chunked import LAST_CHUNK, encode_chunk
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from synproxy.core.head import HeaderBlock, RequestLine
     from synproxy.core.response import ResponseHead
     from synproxy.downstream.connection import ClientConnection
+    from synproxy.proxy.answers import LocalAnswer
     from synproxy.proxy.generation import CompiledRoute, Generation
     from synproxy.proxy.handler import ProxyHandler
     from synproxy.upstream.connection import ServerConnection
@@ -213,12 +214,7 @@ class Exchange:
             self._answer(413, reason="client_error")
             return
         if route.respond is not None:
-            self._answer(
-                route.respond.status,
-                reason="local",
-                errcode=route.respond.errcode,
-                error=route.respond.error,
-            )
+            self._send(route.respond, "local")
             return
         target = route.choose(self)
         if target is None:
@@ -626,23 +622,16 @@ class Exchange:
 
     # --- ends
 
-    def _answer(
-        self,
-        status: int,
-        *,
-        reason: str,
-        errcode: str | None = None,
-        error: str | None = None,
-    ) -> None:
-        """Answer the request ourselves."""
+    def _answer(self, status: int, *, reason: str, retry_after: float = 0.0) -> None:
+        """Answer the request ourselves. ``retry_after``: in seconds; 0: nothing is said."""
+        self._send(answer_for(status, retry_after=retry_after, cors=cors_for(self.path)), reason)
+
+    def _send(self, answer: LocalAnswer, reason: str) -> None:
         client = self.client
         minor = self._line.minor
-        self.status = status
+        self.status = answer.status
         client.keep_alive = client.can_persist
-        data, self.bytes_sent = local_answer(
-            status,
-            errcode=errcode,
-            error=error,
+        data, self.bytes_sent = answer.render(
             server=self.generation.server_line,
             minor=minor,
             keep_alive=client.keep_alive,

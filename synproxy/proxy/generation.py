@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from synproxy import __version__
-from synproxy.config.model import HashBalance
+from synproxy.config.model import HashBalance, Respond, Route
 from synproxy.core.allowlist import Access
 from synproxy.core.compression import Compression
 from synproxy.core.forward import HeadPlan
@@ -18,13 +18,14 @@ from synproxy.core.response import ALWAYS_HIDDEN
 from synproxy.core.routes import RouteTable
 from synproxy.core.target import normalise_path
 from synproxy.core.variables import Scope, Template, Variables
+from synproxy.proxy.answers import LocalAnswer, answer_for, cors_for
 from synproxy.upstream.pool import ServerPool
 from synproxy.wire.response_reader import ResponseReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from synproxy.config.model import Config, Http, ProxySettings, Respond, Route
+    from synproxy.config.model import Config, Http, ProxySettings
     from synproxy.core.variables import RequestView
     from synproxy.core.wheel import TimerWheel
 
@@ -58,7 +59,7 @@ class CompiledRoute:
     plan: HeadPlan
     access: Access | None
     max_body: int  # bytes; 0: no limit
-    respond: Respond | None
+    respond: LocalAnswer | None
     reader: ResponseReader
     next_upstream: frozenset[str]
     target: PoolTarget | None
@@ -91,6 +92,7 @@ class Generation:
 
     __slots__ = (
         "_decisions",
+        "_nowhere",
         "compression",
         "config",
         "guard",
@@ -116,6 +118,8 @@ class Generation:
         self.routes = [
             _compile(route, config, variables, targets, readers) for route in config.routes
         ]
+        nowhere = Route(name="", location="/", respond=Respond(status=405))
+        self._nowhere = _compile(nowhere, config, variables, targets, readers)
         self.guard = Guard(
             self.table, [index for index, route in enumerate(self.routes) if route.access]
         )
@@ -137,7 +141,7 @@ class Generation:
             path = normalise_path(raw_path)
             match = self.table.match(path, method)
             if match is None:
-                decision = Decision(path, None, _NO_CAPTURES, ())
+                decision = Decision(path, self._unrouted(path), _NO_CAPTURES, ())
             else:
                 indexes = (match.index, *self.guard.guards(raw_path, method))
                 accesses = [self.routes[index].access for index in indexes]
@@ -150,6 +154,14 @@ class Generation:
             if len(raw_path) + len(method) <= _DECISION_KEY_LIMIT:
                 self._decisions.store(key, decision)
         return decision
+
+    def _unrouted(self, path: bytes) -> CompiledRoute | None:
+        """405 for a path that has routes with other methods; None: 404."""
+        methods = self.table.methods(path)
+        if not methods:
+            return None
+        respond = answer_for(405, allow=b", ".join(methods), cors=cors_for(path))
+        return replace(self._nowhere, respond=respond)
 
     def retire(self) -> None:
         """Another generation has taken over: keep no idle connections."""
@@ -188,7 +200,7 @@ def _compile(
         plan=HeadPlan(settings.set_header, variables),
         access=Access(lists, route.satisfy) if lists else None,
         max_body=max_body,
-        respond=route.respond,
+        respond=_respond(route.respond),
         # nginx hides the server's own Server and Date and writes its own; we keep Date, which is
         # the origin's to set (RFC 9110 section 6.6.1).
         reader=readers(
@@ -198,4 +210,12 @@ def _compile(
         target=target,
         pool_name=pool_name,
         targets=targets,
+    )
+
+
+def _respond(written: Respond | None) -> LocalAnswer | None:
+    if written is None:
+        return None
+    return answer_for(
+        written.status, written.errcode, written.error, retry_after=written.retry_after
     )

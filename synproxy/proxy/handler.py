@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from synproxy.core.record import ExchangeRecord, refused_request_line
 from synproxy.core.redact import redact
-from synproxy.proxy.answers import local_answer
+from synproxy.proxy.answers import answer_for
 from synproxy.proxy.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -75,13 +75,8 @@ class ProxyHandler:
     def refuse(self, client: ClientConnection, error: DownstreamError, head: bytes) -> None:
         """Answer a head that was not accepted, log it, and close."""
         client.keep_alive = False
-        data, size = local_answer(
-            error.status,
-            error=error.reason,
-            server=self.generation.server_line,
-            minor=1,
-            keep_alive=False,
-            head_request=False,
+        data, size = answer_for(error.status, error=error.reason).render(
+            server=self.generation.server_line, minor=1, keep_alive=False, head_request=False
         )
         client.write(data)
         client.linger()

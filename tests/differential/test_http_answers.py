@@ -87,6 +87,8 @@ def test_an_answer_of_its_own(bench: Bench, synproxy: Synproxy, refusal: Refusal
     assert nginx.field(b"access-control-allow-origin") == b""
     assert own.field(b"content-type") == b"application/json"
     assert own.field(b"access-control-allow-origin") == b"*"
+    assert nginx.field(b"cache-control") == b""
+    assert own.field(b"cache-control") == b"no-cache, no-store, must-revalidate"
     assert own.body.startswith(b'{"errcode": "%b", "error": "' % refusal.errcode)
 
 

@@ -149,6 +149,12 @@ def test_routes_say_why_they_were_not_chosen(explained: Any) -> None:
     reasons = {trial["name"]: trial["reason"] for trial in found["routes"]}
     assert reasons["sync"] == "methods are GET, HEAD"
     assert not any(trial["chosen"] for trial in found["routes"])
+    reason = "routes for this path exist only with GET, HEAD"
+    assert found["answer"] == {"status": 405, "reason": reason}
+
+
+def test_a_path_without_any_route_is_not_found(explained: Any) -> None:
+    found = explained("POST", "/elsewhere")
     assert found["answer"] == {"status": 404, "reason": "no route matches"}
 
 
