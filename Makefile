@@ -4,11 +4,13 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check format bench fuzz clean
+.PHONY: help demo test test-synapse lab check format bench fuzz clean
 
 help:
 	@echo "make demo    stand-in Synapse workers behind synproxy, and curl lines to try"
-	@echo "make test    the whole test suite (installs nginx for comparison when root)"
+	@echo "make test    the whole test suite (installs nginx, PostgreSQL and Redis when root)"
+	@echo "make test-synapse  the part with a real Synapse and its workers"
+	@echo "make lab     that Synapse with synproxy in front, to try by hand"
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make bench   CPU per request beside nginx, HAProxy, Caddy and aiohttp"
 
@@ -45,13 +47,32 @@ bench-tools: test-tools
 	@command -v caddy >/dev/null || $(MAKE) --no-print-directory apt-caddy
 	@command -v wrk >/dev/null || $(MAKE) --no-print-directory apt-wrk
 
+# The Synapse of the end-to-end tests, in an environment of its own: tests/e2e/README.md.
+.venv-synapse/.ready: tests/e2e/synapse.txt | .venv/.ready
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-synapse
+	VIRTUAL_ENV=.venv-synapse $(BIN)/uv pip sync --quiet --compile-bytecode tests/e2e/synapse.txt
+	@touch $@
+
+.PHONY: lab-tools
+lab-tools: .venv-synapse/.ready
+	@command -v redis-server >/dev/null || $(MAKE) --no-print-directory apt-redis-server
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || \
+	  $(MAKE) --no-print-directory apt-postgresql
+	@command -v openssl >/dev/null || $(MAKE) --no-print-directory apt-openssl
+
 # --- the commands
 
 demo: .venv/.ready
 	$(BIN)/synproxy demo $(ARGS)
 
-test: .venv/.ready test-tools
+test: .venv/.ready test-tools lab-tools
 	$(BIN)/python -m pytest $(ARGS)
+
+test-synapse: .venv/.ready lab-tools
+	$(BIN)/python -m pytest tests/e2e $(ARGS)
+
+lab: .venv/.ready lab-tools
+	$(BIN)/python -m tests.e2e $(ARGS)
 
 check: .venv/.ready
 	$(BIN)/ruff format --check .
@@ -67,4 +88,4 @@ bench: .venv/.ready bench-tools
 	$(BIN)/python -m bench.compare $(ARGS)
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf .venv .venv-synapse .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

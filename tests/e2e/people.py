@@ -1,0 +1,92 @@
+"""People with matrix-nio: what users do, one at a time or many together."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import nio
+
+PASSWORD = "correct horse battery staple"
+HOLD = 20_000
+"""How long a sync is held, in milliseconds; far longer than a send takes to arrive."""
+
+Response = TypeVar("Response")
+
+
+class Person:
+    """One user with one device. Use it as an asynchronous context manager."""
+
+    def __init__(self, base_url: str, name: str) -> None:
+        self._client = nio.AsyncClient(base_url, name)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._client.close()
+
+    @property
+    def user_id(self) -> str:
+        return str(self._client.user_id)
+
+    @property
+    def token(self) -> str:
+        return str(self._client.access_token)
+
+    async def register(self) -> None:
+        _good(await self._client.register(self._client.user, PASSWORD), nio.RegisterResponse)
+
+    async def log_in(self) -> None:
+        """Another device, as after a registration elsewhere."""
+        self._client.access_token = ""
+        _good(await self._client.login(PASSWORD, "lab"), nio.LoginResponse)
+
+    async def create_room(self, *invited: Person) -> str:
+        response = await self._client.room_create(
+            name="lab", invite=[person.user_id for person in invited]
+        )
+        return str(_good(response, nio.RoomCreateResponse).room_id)
+
+    async def join(self, room: str) -> None:
+        _good(await self._client.join(room), nio.JoinResponse)
+
+    async def sync(self, hold: int = 0) -> list[str]:
+        """The texts that are new since the last sync; waits ``hold`` ms for news."""
+        response = _good(await self._client.sync(timeout=hold), nio.SyncResponse)
+        return [
+            event.body
+            for room in response.rooms.join.values()
+            for event in room.timeline.events
+            if isinstance(event, nio.RoomMessageText)
+        ]
+
+    async def wait_for(self, *texts: str) -> None:
+        """Syncs until each of ``texts`` has come."""
+        missing = set(texts)
+        while missing:
+            missing.difference_update(await self.sync(HOLD))
+
+    async def send(self, room: str, text: str) -> str:
+        content = {"msgtype": "m.text", "body": text}
+        response = await self._client.room_send(room, "m.room.message", content)
+        return str(_good(response, nio.RoomSendResponse).event_id)
+
+    async def upload(self, data: bytes) -> str:
+        response, _ = await self._client.upload(
+            lambda _attempts, _timeouts: data, "application/octet-stream", filesize=len(data)
+        )
+        return str(_good(response, nio.UploadResponse).content_uri)
+
+    async def download(self, uri: str) -> bytes:
+        return bytes(_good(await self._client.download(uri), nio.MemoryDownloadResponse).body)
+
+
+def _good(response: Any, kind: type[Response]) -> Response:
+    assert isinstance(response, kind), response
+    return response
