@@ -36,6 +36,7 @@ def explain(offline: Offline, request: Request) -> dict[str, Any]:
     explained["routes"] = [
         {"name": t.name, "location": t.location, "chosen": t.chosen, "reason": t.reason}
         for t in trials
+        if t.matched or t.index < len(offline.config.routes)  # of the implied ones, what matters
     ]
     if match is None:
         explained["answer"] = _unrouted(table.methods(request.path))
@@ -74,7 +75,7 @@ def _access(offline: Offline, request: Request, index: int) -> list[dict[str, An
     guards = offline.generation.guard.guards(raw_path, request.method)
     verdicts = []
     for number in (index, *guards):
-        route = offline.config.routes[number]
+        route = offline.routes[number]
         verdict = offline.access(number, request.remote_addr)
         verdicts.append(
             {

@@ -100,16 +100,21 @@ class Offline:
         self.config = config
         self.generation = Generation(config, TimerWheel(0.0))
         self.variables = self.generation.variables
+        self.routes = self.generation.table.routes
+        """The written ones by their index, then those that other settings imply."""
 
     def evaluation_order(self) -> list[int]:
-        """Indexes of the routes by precedence: exact ones, ``^~`` prefixes, regexes in the order
-        of the file, then plain prefixes; longer prefixes before shorter ones."""
-        locations = [parse_location(route.location) for route in self.config.routes]
+        """Indexes of the routes by precedence: implied ones that go ahead, exact ones, ``^~``
+        prefixes, regexes in the order of the file, then plain prefixes; longer prefixes before
+        shorter ones."""
+        locations = [parse_location(route.location) for route in self.routes]
 
-        def rank(index: int) -> tuple[int, int, int]:
+        ahead = self.generation.table.ahead
+
+        def rank(index: int) -> tuple[bool, int, int, int]:
             location = locations[index]
             length = 0 if location.regex is not None else -len(location.text)
-            return _PRECEDENCE[location.kind], length, index
+            return index not in ahead, _PRECEDENCE[location.kind], length, index
 
         return sorted(range(len(locations)), key=rank)
 

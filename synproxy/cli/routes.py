@@ -56,7 +56,7 @@ def _destination(route: Route) -> str:
 def _route_rows(offline: Offline) -> list[list[str]]:
     rows = [["#", "ROUTE", "METHODS", "TO", "ALLOWLISTS", "LOCATION"]]
     for number, index in enumerate(offline.evaluation_order(), start=1):
-        route = offline.config.routes[index]
+        route = offline.routes[index]
         between = " or " if route.satisfy == "any" else " and "
         rows.append(
             [
@@ -95,7 +95,7 @@ def _server_text(server: Server) -> str:
 def _as_json(offline: Offline) -> dict[str, Any]:
     return {
         "routes": [
-            offline.config.routes[index].model_dump(
+            offline.routes[index].model_dump(
                 mode="json",
                 include={"name", "location", "methods", "pool", "respond", "allowlists", "satisfy"},
             )

@@ -8,7 +8,7 @@ loader's work, names that refer to each other are checked in ``references``. Dur
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -159,6 +159,10 @@ class Http(Section):
     """Whether the version is shown in answers made here."""
     gzip: Gzip = Gzip()
     """Compression of answers."""
+    cors_preflight: Flag = False
+    """Whether OPTIONS for what browsers may ask of Synapse (below ``/_matrix/`` and
+    ``/_synapse/client/``) is answered here, as Synapse would; a route that names OPTIONS in its
+    ``methods`` and is a closer match goes first."""
 
 
 NextUpstream = Literal["error", "timeout", "invalid_header", "non_idempotent"]
@@ -346,6 +350,19 @@ class Route(Section):
     """What this route changes in ``proxy``."""
 
 
+class WellKnown(Section):
+    """Documents served below ``/.well-known/matrix/``, written as their JSON."""
+
+    client: dict[str, Any] | None = None
+    """How clients find the homeserver: ``m.homeserver`` with its ``base_url``, and more."""
+    server: dict[str, Any] | None = None
+    """How other homeservers find it: ``m.server``, a host and a port."""
+    support: dict[str, Any] | None = None
+    """Whom to write to: ``contacts`` and ``support_page``."""
+    max_age: Duration = 3600.0
+    """How long others may keep them (``Cache-Control``)."""
+
+
 class AccessLog(Section):
     """Where and how finished requests are logged. May be written as a bare path or ``off``."""
 
@@ -375,6 +392,8 @@ class Config(Section):
     """Groups of servers by name."""
     routes: tuple[Route, ...] = ()
     """What goes where."""
+    well_known: WellKnown = WellKnown()
+    """Documents by which clients and other homeservers find this one."""
     access_log: AccessLog = AccessLog()
     """One line for each finished request."""
     shutdown_timeout: Duration = 60.0

@@ -20,6 +20,7 @@ from synproxy.config.variable_names import (
     template_parts,
     variable_names_in,
 )
+from synproxy.config.well_known import PATHS, check_well_known
 from synproxy.config.wording import cut, did_you_mean, quoted
 
 MAX_POOL_NAMES = 1000
@@ -60,6 +61,7 @@ class _Checker:
         self._pools = _mapping(self._tree.get("pools"))
         self._allowlists = _mapping(self._tree.get("allowlists"))
         self._routes = _items(self._tree.get("routes"))
+        self._well_known = _mapping(self._tree.get("well_known"))
         self._captures = set(self._route_captures())
 
     def check(self) -> None:
@@ -74,6 +76,7 @@ class _Checker:
         for name, pool in self._pools.items():
             self._check_pool(("pools", name), name, _mapping(pool))
         self._check_routes()
+        check_well_known(self._document, self._well_known)
 
     # Listeners and access
 
@@ -348,6 +351,11 @@ class _Checker:
                     line = self._document.place(("routes", other, "location")).line
                     hint = f"the other one is in line {line}"
                     self._document.at_value((*path, "location"), message, hint)
+                for document, well_known in PATHS.items():
+                    if key == f"= {well_known}" and document in self._well_known:
+                        message = f"well_known.{document} answers {well_known} already"
+                        hint = "remove one of the two"
+                        self._document.at_value((*path, "location"), message, hint)
             for number, wanted in enumerate(_items(item.get("allowlists"))):
                 if isinstance(wanted, str) and wanted not in self._allowlists:
                     message = f"no allowlist is named {quoted(wanted)}"

@@ -8,7 +8,7 @@ This module must not know what is done with a route.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -48,9 +48,12 @@ def allowed_methods(methods: Sequence[str]) -> frozenset[bytes] | None:
 class _Lane:
     """The locations that exist for one method."""
 
-    __slots__ = ("_exact", "_prefixes", "_regexes", "_tests", "memo")
+    __slots__ = ("_ahead", "_exact", "_prefixes", "_regexes", "_tests", "memo")
 
-    def __init__(self, locations: Sequence[tuple[int, Location]]) -> None:
+    def __init__(
+        self, locations: Sequence[tuple[int, Location]], ahead: _Ahead | None = None
+    ) -> None:
+        self._ahead = ahead
         exact: dict[bytes, RouteMatch] = {}
         prefixes: dict[bytes, tuple[RouteMatch, bool]] = {}
         regexes = []
@@ -81,6 +84,10 @@ class _Lane:
         return found
 
     def _choose(self, path: bytes) -> RouteMatch:
+        if self._ahead is not None:
+            first = self._ahead.lane._choose(path)
+            if first.index in self._ahead.routes:
+                return first
         exact = self._exact.get(path)
         if exact is not None:
             return exact
@@ -97,16 +104,27 @@ class _Lane:
         return chosen
 
 
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """What is asked before a method's own lane: if one of ``routes`` wins there, it has won."""
+
+    lane: _Lane
+    routes: frozenset[int]
+
+
 class RouteTable:
     """All routes of one configuration, compiled. Raises ValueError for a location it cannot read.
 
     Of two routes with the same location the first one wins (nginx refuses the second).
+    ``ahead``: indexes of routes that compete, by nginx's rules, with those alone that name their
+    method too. Routes for every method stand back, however close a match they are.
     """
 
-    __slots__ = ("_lanes", "_locations", "_methods", "_other", "routes")
+    __slots__ = ("_lanes", "_locations", "_methods", "_other", "ahead", "routes")
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[Route], ahead: Collection[int] = ()) -> None:
         self.routes = tuple(routes)
+        self.ahead = frozenset(ahead)
         self._locations = tuple(parse_location(route.location) for route in routes)
         self._methods = tuple(allowed_methods(route.methods) for route in routes)
         built: dict[tuple[int, ...], _Lane] = {}
@@ -122,7 +140,11 @@ class RouteTable:
             if methods is None or method in methods
         )
         if present not in built:
-            built[present] = _Lane([(index, self._locations[index]) for index in present])
+            ahead = None
+            if not self.ahead.isdisjoint(present):
+                naming = [index for index in present if self._methods[index] is not None]
+                ahead = _Ahead(_Lane([(i, self._locations[i]) for i in naming]), self.ahead)
+            built[present] = _Lane([(i, self._locations[i]) for i in present], ahead)
         return built[present]
 
     @property

@@ -19,6 +19,7 @@ from synproxy.core.routes import RouteTable
 from synproxy.core.target import normalise_path
 from synproxy.core.variables import Scope, Template, Variables
 from synproxy.proxy.answers import LocalAnswer, answer_for, cors_for
+from synproxy.proxy.edge import edge_routes
 from synproxy.upstream.pool import ServerPool
 from synproxy.wire.response_reader import ResponseReader
 
@@ -108,7 +109,12 @@ class Generation:
         self.config = config
         self.http: Http = config.http
         self.compression = Compression(config.http.gzip) if config.http.gzip.enabled else None
-        self.table = RouteTable(config.routes)
+        edge = list(edge_routes(config))
+        written = len(config.routes)
+        self.table = RouteTable(
+            [*config.routes, *(implied.route for implied in edge)],
+            ahead=[written + number for number, implied in enumerate(edge) if implied.ahead],
+        )
         self.variables = variables = Variables(config.maps, self.table.capture_names)
         self.pools = {
             name: ServerPool(name, settings, wheel) for name, settings in config.pools.items()
@@ -116,8 +122,10 @@ class Generation:
         targets = {name: PoolTarget(pool, variables) for name, pool in self.pools.items()}
         readers = cache(ResponseReader)
         self.routes = [
-            _compile(route, config, variables, targets, readers) for route in config.routes
+            _compile(route, config, variables, targets, readers) for route in self.table.routes
         ]
+        for number, implied in enumerate(edge, start=written):
+            self.routes[number] = replace(self.routes[number], respond=implied.answer)
         nowhere = Route(name="", location="/", respond=Respond(status=405))
         self._nowhere = _compile(nowhere, config, variables, targets, readers)
         self.guard = Guard(

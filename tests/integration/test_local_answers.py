@@ -108,3 +108,33 @@ async def test_an_error_on_a_rendezvous_shows_its_entity_tag(sockets: Path) -> N
         status, head, _ = await answered(client)
         assert status == 502
         assert b"\r\nAccess-Control-Expose-Headers: Synapse-Trace-Id, Server, ETag\r\n" in head
+
+
+async def test_a_preflight_and_a_document_come_without_a_server(sockets: Path) -> None:
+    document = {"m.homeserver": {"base_url": "https://matrix.example.org"}}
+    dead = ScriptedServer(sockets / "dead")
+    async with Proxy.to(
+        dead, http={"cors_preflight": "on"}, well_known={"client": document}
+    ) as proxy:
+        client = await proxy.client(request(b"OPTIONS", b"/_matrix/client/v3/sync"))
+        head = await client.head()
+        assert head.startswith(b"HTTP/1.1 204 No Content\r\n")
+        assert b"\r\nAccess-Control-Allow-Headers: X-Requested-With, Content-Type, " in head
+        assert b"Content-Length" not in head
+        await client.send(request(b"GET", b"/.well-known/matrix/client"))
+        status, head, told = await answered(client)
+        assert (status, told) == (200, document)
+        assert b"\r\nCache-Control: public, max-age=3600\r\n" in head
+        await client.send(request(b"HEAD", b"/.well-known/matrix/client"))
+        head = await client.head()
+        await client.send(request(b"POST", b"/.well-known/matrix/client"))
+        status, _, told = await answered(client)
+        assert (status, told["errcode"]) == (405, "M_UNRECOGNIZED")
+        records = await proxy.logged(4)
+        assert [(record.route, record.status, record.end_reason) for record in records] == [
+            ("http.cors_preflight", 204, "local"),
+            ("well_known.client", 200, "local"),
+            ("well_known.client", 200, "local"),
+            ("well_known.client", 405, "local"),
+        ]
+        assert records[1].bytes_sent > records[2].bytes_sent == 0

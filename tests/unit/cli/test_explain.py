@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -286,3 +287,54 @@ def test_the_text_reads_from_the_request_to_the_server(
     assert "$mxid_localpart = 'alice' (the user, read from the token)" in text
     assert "> unix:/run/sync" in text
     assert "up to 64k" in text
+
+
+@pytest.fixture
+def edge_config(tmp_path: Path) -> str:
+    path = tmp_path / "edge.yaml"
+    path.write_text(
+        "listeners: [8008]\n"
+        "http: {cors_preflight: on}\n"
+        "well_known: {server: {m.server: matrix.example.org:443}}\n"
+        'pools: {main: {servers: ["unix:/run/main.sock"]}}\n'
+        "routes: [{name: sync, location: ~ /sync$, pool: main}]\n"
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "route", "status"),
+    [
+        ("OPTIONS", "/_matrix/client/v3/sync", "http.cors_preflight", 204),
+        ("GET", "/.well-known/matrix/server", "well_known.server", 200),
+        ("POST", "/.well-known/matrix/server", "well_known.server", 405),
+    ],
+)
+def test_implied_routes_are_explained_by_the_key_they_come_from(
+    edge_config: str,
+    capsys: pytest.CaptureFixture[str],
+    method: str,
+    target: str,
+    route: str,
+    status: int,
+) -> None:
+    assert main(["explain", method, target, "--config", edge_config, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["route"]["name"] == route
+    assert found["answer"] == {"status": status, "reason": "the route says so"}
+
+
+def test_implied_routes_stay_out_of_what_is_not_about_them(
+    edge_config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", "GET", "/sync", "--config", edge_config, "--json"]) == 0
+    trials = json.loads(capsys.readouterr().out)["routes"]
+    assert [trial["name"] for trial in trials] == ["sync"]
+
+
+def test_routes_lists_implied_ones_where_they_are_tried(
+    edge_config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["routes", "--config", edge_config, "--json"]) == 0
+    names = [route["name"] for route in json.loads(capsys.readouterr().out)["routes"]]
+    assert names == ["http.cors_preflight"] * 5 + ["well_known.server"] * 3 + ["sync"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
-from synproxy.config.loader import load
+from synproxy.config.loader import load, loads
 from synproxy.config.pcre import compile_regex
 
 ROOT = Path(__file__).parents[3]
@@ -40,8 +41,9 @@ def test_the_parity_file_keeps_the_map_that_closes_connections() -> None:
 
 
 def test_both_files_differ_only_in_what_is_corrected() -> None:
-    for field in ("listeners", "http", "proxy", "allowlists", "access_log", "shutdown_timeout"):
+    for field in ("listeners", "proxy", "allowlists", "access_log", "shutdown_timeout"):
         assert getattr(WORKERS, field) == getattr(PARITY, field)
+    assert WORKERS.http == PARITY.http.model_copy(update={"cors_preflight": True})
     corrected = {"media", "media_admin", "admin", "main"}
     kept = [route for route in WORKERS.routes if route.name not in corrected]
     assert kept == [route for route in PARITY.routes if route.name not in corrected]
@@ -87,6 +89,13 @@ def test_a_corrected_route_takes_what_it_should(path: str, route: str) -> None:
 def test_everything_that_administers_is_private() -> None:
     private = {route.name for route in WORKERS.routes if route.allowlists == ("private",)}
     assert private == {"media_admin", "admin"}
+
+
+def test_the_documents_in_the_comment_are_good_ones() -> None:
+    lines = (ROOT / "config" / "synapse-workers.yaml").read_text(encoding="utf-8").splitlines()
+    start = lines.index("# well_known:")
+    written = [line.removeprefix("# ") for line in takewhile(bool, lines[start:])]
+    assert loads("\n".join(["listeners: [8008]", *written]), "f").well_known.support is not None
 
 
 DIRECTIVES = """
