@@ -17,6 +17,8 @@ from tests.support.paths import SHARED
 
 LOCAL = "(answer locally)"
 DENIED = "(403/404 at the edge)"
+SYNC = "sync_034"
+"""The row of /sync, where the query decides too."""
 # Rows whose condition does not hold in the lab, which has no single sign-on and no MAS.
 ABSENT = ("sso_", "mas_", "rendezvous_")
 
@@ -67,7 +69,7 @@ def expected(workers: Sequence[Worker], method: str, target: str) -> tuple[str, 
     for row in rows():
         if row.matches(method, path):
             kinds = row.kinds
-            if row.name == "sync_034" and not _has_since(query):
+            if row.name == SYNC and not _has_since(query):
                 kinds = tuple(reversed(kinds))
             return row.name, serving(workers, kinds)
     return "(none)", ("main",)

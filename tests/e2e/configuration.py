@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from tests.e2e import catalogue
 from tests.support.lab import Lab
 from tests.support.paths import ROOT
 
@@ -21,6 +22,39 @@ def shipped(lab: Lab) -> dict[str, Any]:
     content = yaml.safe_load(text.replace(SHIPPED_SOCKETS, f"{lab.directory}/"))
     assert isinstance(content, dict)
     return content
+
+
+def from_catalogue(lab: Lab) -> dict[str, Any]:
+    """One route for each row of the endpoint table, one pool for each set of workers."""
+    base = shipped(lab)
+    pools: dict[str, Any] = {}
+    routes: list[dict[str, Any]] = []
+    for row in catalogue.rows():
+        names = catalogue.serving(lab.workers, row.kinds)
+        route: dict[str, Any] = {"name": row.name, "location": f"~ {row.regex.pattern}"}
+        if row.methods is not None:
+            route["methods"] = sorted(row.methods)
+        if names == (catalogue.DENIED,):
+            route["respond"] = {"status": 403, "errcode": "M_FORBIDDEN"}
+        elif row.name == catalogue.SYNC:
+            route["pool"] = "$sync"
+        else:
+            route["pool"] = _pool(pools, lab, names)
+        routes.append(route)
+    sync = {
+        "": _pool(pools, lab, catalogue.serving(lab.workers, ["initial_sync"])),
+        "default": _pool(pools, lab, catalogue.serving(lab.workers, ["sync"])),
+    }
+    routes.append({"name": "main", "location": "/", "pool": _pool(pools, lab, ("main",))})
+    base["maps"]["sync"].update(values={"": sync[""]}, default=sync["default"])
+    return {**base, "pools": pools, "routes": routes}
+
+
+def _pool(pools: dict[str, Any], lab: Lab, names: tuple[str, ...]) -> str:
+    names = tuple("main" if name == catalogue.LOCAL else name for name in names)
+    servers = [f"unix:{lab.places.inbound(name)}" for name in names]
+    pools["_".join(names)] = {"servers": servers, "balance": {"hash": "$mxid_localpart"}}
+    return "_".join(names)
 
 
 def observed(content: dict[str, Any]) -> str:

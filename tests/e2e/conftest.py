@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.configuration import observed, shipped
+from tests.e2e.configuration import from_catalogue, observed, shipped
 from tests.e2e.landing import AccessLog
 from tests.support.lab import Lab
 from tests.support.synproxy import Synproxy
@@ -38,3 +38,16 @@ def shipped_proxy(
     directory = tmp_path_factory.mktemp("shipped")
     with Synproxy(directory, observed(shipped(lab))) as proxy:
         yield proxy, AccessLog(lab, proxy, directory / "access.log")
+
+
+@pytest.fixture(scope="session")
+def proxy(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synproxy]:
+    """synproxy with a route for each endpoint of the catalogue."""
+    directory = tmp_path_factory.mktemp("catalogue")
+    with Synproxy(directory, observed(from_catalogue(lab))) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def access_log(lab: Lab, proxy: Synproxy) -> AccessLog:
+    return AccessLog(lab, proxy, proxy.directory / "access.log")

@@ -18,7 +18,9 @@ class Person:
     """One user with one device. Use it as an asynchronous context manager."""
 
     def __init__(self, base_url: str, name: str) -> None:
+        self.name = name
         self._client = nio.AsyncClient(base_url, name)
+        self._seen: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -47,6 +49,12 @@ class Person:
         self._client.access_token = ""
         _good(await self._client.login(PASSWORD, "lab"), nio.LoginResponse)
 
+    async def log_out(self) -> None:
+        _good(await self._client.logout(), nio.LogoutResponse)
+
+    async def rooms(self) -> list[str]:
+        return list(_good(await self._client.joined_rooms(), nio.JoinedRoomsResponse).rooms)
+
     async def create_room(self, *invited: Person) -> str:
         response = await self._client.room_create(
             name="lab", invite=[person.user_id for person in invited]
@@ -59,12 +67,13 @@ class Person:
     async def sync(self, hold: int = 0) -> list[str]:
         """The texts that are new since the last sync; waits ``hold`` ms for news."""
         response = _good(await self._client.sync(timeout=hold), nio.SyncResponse)
-        return [
-            event.body
-            for room in response.rooms.join.values()
-            for event in room.timeline.events
-            if isinstance(event, nio.RoomMessageText)
-        ]
+        texts = []
+        for name, room in response.rooms.join.items():
+            for event in room.timeline.events:
+                self._seen[name] = event.event_id
+                if isinstance(event, nio.RoomMessageText):
+                    texts.append(event.body)
+        return texts
 
     async def wait_for(self, *texts: str) -> None:
         """Syncs until each of ``texts`` has come."""
@@ -76,6 +85,14 @@ class Person:
         content = {"msgtype": "m.text", "body": text}
         response = await self._client.room_send(room, "m.room.message", content)
         return str(_good(response, nio.RoomSendResponse).event_id)
+
+    async def typing(self, room: str) -> None:
+        _good(await self._client.room_typing(room), nio.RoomTypingResponse)
+
+    async def read(self, room: str) -> None:
+        """A receipt for the last event that this device has seen there."""
+        seen = self._seen[room]
+        _good(await self._client.update_receipt_marker(room, seen), nio.UpdateReceiptMarkerResponse)
 
     async def upload(self, data: bytes) -> str:
         response, _ = await self._client.upload(

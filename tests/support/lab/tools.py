@@ -19,7 +19,7 @@ def synapse_python() -> Path:
     """The interpreter of the environment that holds Synapse."""
     python = SYNAPSE_ENVIRONMENT / "bin/python"
     if not python.exists():
-        raise LabError("Synapse is not installed: run `make lab-tools`")
+        raise LabError('Synapse is not installed: run `make lab-tools` (or pytest -m "not e2e")')
     return python
 
 
