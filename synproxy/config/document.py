@@ -1,7 +1,8 @@
 """A YAML document as plain values, with the place of every key and value.
 
 YAML 1.1 reads some words as something else than what is written (``NO``, ``0660``, ``1:30``);
-those are problems here, never silently converted. Must not know what a configuration is.
+those are problems here, never silently converted, except in files that are not ours (``foreign``).
+Must not know what a configuration is.
 """
 
 from __future__ import annotations
@@ -95,8 +96,12 @@ class Document:
         return ConfigError(sorted(self.problems.values(), key=lambda p: (p.line, p.column)))
 
 
-def read(text: str, file: str) -> Document:
-    """Parse ``text``. Raises ConfigError for what leaves nothing to check, such as bad syntax."""
+def read(text: str, file: str, *, foreign: bool = False) -> Document:
+    """Parse ``text``. Raises ConfigError for what leaves nothing to check, such as bad syntax.
+
+    ``foreign``: the file is written for another program that takes YAML at its word, so ``0660`` is
+    the number 432, ``~`` is None, and an empty file is an empty mapping.
+    """
     lines = LINE_BREAK.split(text)
     document = Document(file, (len(lines), len(lines[-1]) + 1))
     try:
@@ -106,11 +111,16 @@ def read(text: str, file: str) -> Document:
     except yaml.YAMLError as error:
         document.report(*_explain(error, lines))
         raise document.error() from error
+    if root is None and foreign:
+        document.places[()] = Place(1, 1, 1, 1)
+        document.value = {}
+        return document
     if root is None:
         document.report(1, 1, "the file is empty", 'it needs at least "listeners"')
         raise document.error()
     document.places[()] = _place(root.start_mark, root)
-    document.value = _Reader(document).convert(root, (), 0)
+    reader = _ForeignReader(document) if foreign else _Reader(document)
+    document.value = reader.convert(root, (), 0)
     return document
 
 
@@ -293,6 +303,23 @@ class _Reader:
     def _report(self, node: yaml.Node, message: str, hint: str = "") -> None:
         mark = node.start_mark
         self._document.report(mark.line + 1, mark.column + 1, message, hint)
+
+
+class _ForeignReader(_Reader):
+    """Takes every scalar for what YAML says it is."""
+
+    def __init__(self, document: Document) -> None:
+        super().__init__(document)
+        self._constructor: Any = yaml.constructor.SafeConstructor()  # it remembers every node
+
+    def _key(self, node: yaml.Node, path: Path) -> str | None:
+        return node.value if isinstance(node, yaml.ScalarNode) else super()._key(node, path)
+
+    def _scalar(self, node: yaml.ScalarNode, path: Path) -> object:
+        try:
+            return self._constructor.construct_object(node)
+        except (yaml.YAMLError, ValueError):
+            return self._break(node, path, f"the value {quoted(node.value)} cannot be read")
 
 
 _WORDS = {*_TRUE, "no", "false", "off"}

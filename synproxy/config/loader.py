@@ -30,6 +30,11 @@ where nginx's own example (``close``) ends them after each request."""
 
 def load(path: Path | str) -> Config:
     """Read the configuration file at ``path``. Raises ConfigError with every problem."""
+    return loads(read_text(path), str(path))
+
+
+def read_text(path: Path | str) -> str:
+    """The file at ``path``, which is UTF-8 and of bounded size. Raises ConfigError."""
     file = str(path)
     try:
         with Path(path).open("rb") as stream:
@@ -37,7 +42,7 @@ def load(path: Path | str) -> Config:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError([Problem(file, 1, 1, f"the file cannot be read: {reason}")]) from error
-    return loads(_decode(data, file), file)
+    return _decode(data, file)
 
 
 def _decode(data: bytes, file: str) -> str:

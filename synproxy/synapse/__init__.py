@@ -1,0 +1,1 @@
+"""What is known of Synapse: which process serves what, and what its configuration files say."""
