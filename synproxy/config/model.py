@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from synproxy.config.units import parse_duration, parse_size
+from synproxy.config.units import parse_duration, parse_interval, parse_size
 
 
 def _flag(value: object) -> bool:
@@ -46,11 +46,19 @@ def _off_as_nothing(value: object) -> object:
     return () if value is False or value == "off" else value
 
 
+def _off_as_none(value: object) -> object:
+    """For a section that is absent unless it is written or ``on``."""
+    if value is False or value == "off":
+        return None
+    return {} if value is True or value == "on" else value
+
+
 def _balance_kind(value: object) -> str:
     return "<hash>" if isinstance(value, dict | HashBalance) else "<name>"
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
+Interval = Annotated[float, BeforeValidator(parse_interval)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Count = Annotated[int, Field(strict=True)]
@@ -201,6 +209,9 @@ class ProxySettings(Section):
     """How long other servers are tried; 0: no limit."""
     ignore_client_abort: Flag = False
     """Whether a request goes on at the server when its client has gone."""
+    deadline_margin: Duration = 0.0
+    """A GET with ``timeout=`` (milliseconds, as in /sync) in its query is waited for this much
+    longer than it asks, instead of ``read_timeout``; 0: the query says nothing."""
     client_max_body_size: Size | None = None
     """The largest request body; absent: as in the http section."""
 
@@ -221,6 +232,7 @@ class ProxyOverrides(Section):
     next_upstream_tries: Count | None = Field(default=None, ge=0)
     next_upstream_timeout: Duration | None = None
     ignore_client_abort: Flag | None = None
+    deadline_margin: Duration | None = None
     client_max_body_size: Size | None = None
 
 
@@ -296,6 +308,37 @@ Balance = Annotated[
 ]
 
 
+class HealthCheck(Section):
+    """Questions to each server of a pool (HAProxy ``option httpchk``, nginx Plus
+    ``health_check``). May be ``on`` or ``off``.
+    """
+
+    path: str = "/health"
+    """What is asked for; any answer from 200 to 399 is good."""
+    interval: Interval = 5.0
+    """How long from one question to the next, give or take a tenth."""
+    timeout: Interval = 2.0
+    """How long a server may take to answer."""
+    rise: Count = Field(default=2, ge=1)
+    """So many good answers in a row bring a server back."""
+    fall: Count = Field(default=3, ge=1)
+    """So many failures in a row take a server out. A socket that refuses does so at once."""
+
+
+class Queue(Section):
+    """Requests that wait while servers are at ``max_conns`` (nginx Plus ``queue``).
+
+    May be written as a bare number.
+    """
+
+    shorthand: ClassVar[str | None] = "number"
+
+    number: Count = Field(default=1000, ge=1)
+    """How many may wait, over all servers."""
+    timeout: Interval = 5.0
+    """How long each may wait; then it is answered with 429."""
+
+
 class Pool(Section):
     """A group of servers (nginx ``upstream``). A server may be written as a bare address."""
 
@@ -310,6 +353,18 @@ class Pool(Section):
     """How many requests a connection may carry."""
     keepalive_time: Duration = 3600.0
     """How old a connection may become."""
+    health_check: Annotated[HealthCheck | None, BeforeValidator(_off_as_none)] = None
+    """How servers are watched; absent: not at all."""
+    restart_hold: Duration = 0.0
+    """How long requests wait for a server whose socket refuses, since it may be restarting; 0:
+    not at all."""
+    fallback: str | None = None
+    """The pool that takes over while no server of this one is usable; it may have its own."""
+    queue: Annotated[Queue | None, BeforeValidator(_off_as_none)] = None
+    """Where requests wait while servers are at ``max_conns``; absent: they do not."""
+    unrecognized: str | None = None
+    """The pool that is asked once more when a server of this one answers 404 or 405 with
+    M_UNRECOGNIZED: it has no such endpoint."""
 
 
 class Respond(Section):
@@ -348,6 +403,8 @@ class Route(Section):
     """Whether every list must agree, or one is enough."""
     proxy: ProxyOverrides = ProxyOverrides()
     """What this route changes in ``proxy``."""
+    maintenance: Flag = False
+    """Whether all requests are answered with 503, as ``maintenance`` of the whole file says."""
 
 
 class WellKnown(Section):
@@ -375,6 +432,15 @@ class AccessLog(Section):
     """How long a line may wait to be written."""
 
 
+class Maintenance(Section):
+    """The answer of routes under maintenance: 503 (Service Unavailable)."""
+
+    retry_after: Interval = 60.0
+    """When clients may come again (``Retry-After``), in whole seconds."""
+    error: str = "This server is under maintenance"
+    """The text for people."""
+
+
 class Config(Section):
     """A whole configuration file."""
 
@@ -394,6 +460,8 @@ class Config(Section):
     """What goes where."""
     well_known: WellKnown = WellKnown()
     """Documents by which clients and other homeservers find this one."""
+    maintenance: Maintenance = Maintenance()
+    """What routes with ``maintenance: on`` answer."""
     access_log: AccessLog = AccessLog()
     """One line for each finished request."""
     shutdown_timeout: Duration = 60.0

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from synproxy.config.addresses import parse_listen, parse_server
 from synproxy.config.document import Document, Path
 from synproxy.config.pcre import compile_regex
+from synproxy.config.pool_checks import check_pools
 from synproxy.config.variable_names import (
     BUILTIN_VARIABLES,
     is_builtin,
@@ -75,6 +76,7 @@ class _Checker:
         self._check_map_cycles()
         for name, pool in self._pools.items():
             self._check_pool(("pools", name), name, _mapping(pool))
+        check_pools(self._document, self._pools)
         self._check_routes()
         check_well_known(self._document, self._well_known)
 

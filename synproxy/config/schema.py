@@ -95,6 +95,10 @@ def _with_short_form(name: str, definition: dict[str, Any]) -> dict[str, Any]:
             "anyOf": [listed, {"enum": [False, "off"]}],
             **kept,
         }
+    if section is model.Pool:
+        for name in ("health_check", "queue"):
+            field = definition["properties"][name]
+            field["anyOf"] = [{"$ref": field.pop("$ref")}, {"enum": [True, False, "on", "off"]}]
     if short is None:
         return definition
     description = definition.pop("description")

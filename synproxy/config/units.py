@@ -9,6 +9,7 @@ import math
 import re
 
 MAX_DURATION = float(2**31 - 1)  # seconds; far beyond any use, and safe for every timer
+MIN_INTERVAL = 0.1  # seconds; below that a timer would do little else
 MAX_SIZE = 2**63 - 1  # bytes; nginx's off_t
 
 DURATION_PATTERN = (
@@ -51,6 +52,14 @@ def parse_duration(value: object) -> float:
         raise ValueError(f"{_WANTED_DURATION}, not less than 0")
     if seconds > MAX_DURATION:
         raise ValueError(f"{_WANTED_DURATION}, at most {MAX_DURATION:.0f}s")
+    return seconds
+
+
+def parse_interval(value: object) -> float:
+    """As :func:`parse_duration`, but not less than 100 ms. Raises ValueError."""
+    seconds = parse_duration(value)
+    if seconds < MIN_INTERVAL:
+        raise ValueError(f"{_WANTED_DURATION}, not less than {MIN_INTERVAL * 1000:.0f}ms")
     return seconds
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from synproxy.config.loader import MAX_FILE_SIZE, load, loads
-from synproxy.config.model import Config, HashBalance, Map
+from synproxy.config.model import Config, HashBalance, HealthCheck, Map, Queue
 from synproxy.errors import ConfigError
 
 CASES = Path(__file__).parent / "cases"
@@ -24,7 +24,7 @@ def problems(text: str) -> list[str]:
     return [str(problem).removeprefix("file.yaml:") for problem in caught.value.problems]
 
 
-@pytest.mark.parametrize("name", ["model", "traps", "references"])
+@pytest.mark.parametrize("name", ["model", "traps", "references", "pools"])
 def test_all_mistakes_of_a_file_are_reported_at_once_in_order(name: str) -> None:
     expected = (CASES / f"{name}.expected").read_text(encoding="utf-8").splitlines()
     assert problems((CASES / f"{name}.yaml").read_text(encoding="utf-8")) == expected
@@ -58,6 +58,10 @@ def test_short_forms_mean_their_long_forms() -> None:
     assert config.pools["three"].keepalive == 4
     assert config.pools["two"].balance == HashBalance(hash="$room$who")
     assert config.access_log.path == "off"
+    assert config.pools["three"].health_check is None
+    assert config.pools["four"].health_check == HealthCheck()
+    assert config.pools["four"].queue == Queue(number=100, timeout=5)
+    assert config.pools["five"].health_check == HealthCheck(interval=0.5)
 
 
 def test_connection_upgrade_exists_without_being_written() -> None:

@@ -66,6 +66,9 @@ def test_a_good_file_is_valid_for_editors(path: Path) -> None:
         {"listeners": [8008], "proxy": {"read_timeout": None}},
         {"listeners": [8008], "pools": {"a": {"servers": []}}},
         {"listeners": [8008], "pools": {"a": {"servers": ["unix:/x"], "balance": "random"}}},
+        {"listeners": [8008], "pools": {"a": {"servers": ["unix:/x"], "health_check": "no"}}},
+        {"listeners": [8008], "pools": {"a": {"servers": ["unix:/x"], "queue": 0}}},
+        {"listeners": [8008], "maintenance": "on"},
         {"listeners": [8008], "allowlists": {"a": [{"allow": "all", "deny": "all"}]}},
         {"listeners": [8008], "routes": [{"name": "a", "location": "/"}]},
     ],
@@ -77,7 +80,10 @@ def test_a_bad_tree_is_marked_by_editors(tree: dict[str, Any]) -> None:
 def test_every_field_is_described() -> None:
     missing = [
         f"{name}.{field}"
-        for name in ("Config", "Listener", "Http", "Gzip", "ProxySettings", "Map", "Route")
+        for name in (
+            *("Config", "Listener", "Http", "Gzip", "ProxySettings", "Map", "Route"),
+            *("HealthCheck", "Queue", "Maintenance"),
+        )
         for field, info in getattr(model, name).model_fields.items()
         if not info.description
     ]
