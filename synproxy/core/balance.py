@@ -7,10 +7,14 @@ ngx_http_upstream_least_conn_module.c
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from math import inf
+from typing import Final, Protocol
 
 from synproxy.config.model import HashBalance, Pool, Server
+from synproxy.core.health import Status
 from synproxy.core.ketama import Ring
 from synproxy.core.memo import Memo
 from synproxy.core.peer import Peer, least_conn, round_robin
@@ -18,6 +22,10 @@ from synproxy.core.rendezvous import Draw
 
 MEMO_ENTRIES = 4096
 MEMO_KEY_LIMIT = 256  # bytes; longer keys (whole Authorization values) are hashed every time
+
+
+ANY: Final = -1
+"""Instead of a server: whichever comes first."""
 
 
 class Hashing(Protocol):
@@ -33,7 +41,9 @@ class Hashing(Protocol):
 class Balancer:
     """Chooses among the servers of one pool; indexes count ``pool.servers`` from 0.
 
-    A pool of one server ignores ``max_fails``, as nginx does.
+    A pool of one server ignores ``max_fails``, as nginx does. Two things are not nginx's: a key
+    keeps its home while that restarts, and while it is full if the pool has a ``queue`` (HAProxy
+    calls it affinity); whoever asks then has to wait, see :meth:`restarting` and :meth:`awaited`.
     """
 
     __slots__ = (
@@ -42,6 +52,7 @@ class Balancer:
         "_groups",
         "_hashing",
         "_memo",
+        "_patient",
         "_peers",
         "_plain",
         "_primaries",
@@ -61,6 +72,11 @@ class Balancer:
         self._groups: list[list[Peer]] = []
         if isinstance(pool.balance, HashBalance) and len(self._primaries) > 1:
             self._hash(pool.balance.method)
+        self._plain: list[int] = []
+        self._patient = pool.queue is not None
+        self._find_plain()
+
+    def _find_plain(self) -> None:
         self._plain = [
             peers[0].index if len(peers) == 1 and peers[0].plain else -1 for peers in self._groups
         ]
@@ -98,7 +114,7 @@ class Balancer:
                 return index
             found = self._follow(key, place, tried, now, self._hashing)
             if found is not None:
-                return found
+                return found if found >= 0 else None
         if self._single:
             return self._only(tried)
         found = self._choose(self._primaries, tried, now)
@@ -118,19 +134,94 @@ class Balancer:
     def _follow(
         self, key: bytes, place: int, tried: Container[int], now: float, hashing: Hashing
     ) -> int | None:
-        """The key's first usable server; None: too far from home, or there is none."""
-        found = round_robin(self._groups[place], tried, now)
-        if found is None:
-            for offered in hashing.offers(key):
-                found = round_robin(self._groups[offered], tried, now)
-                if found is not None:
-                    break
-        return found
+        """The key's first usable server; None: too far from home, or there is none; ANY: it has
+        to wait for one that is full."""
+        for offered in chain((place,), hashing.offers(key)):
+            group = self._groups[offered]
+            found = round_robin(group, tried, now)
+            if found is not None:
+                return found
+            for peer in group:
+                if peer.plain or peer.down or peer.index in tried:
+                    continue
+                if peer.health == Status.RESTARTING:
+                    return peer.index
+                if self._patient and peer.full and peer.alive(now):
+                    return ANY
+        return None
 
     def _only(self, tried: Container[int]) -> int | None:
         peer = self._peers[0]
-        full = 0 < peer.max_conns <= peer.conns
-        return None if peer.down or full or 0 in tried else 0
+        return None if peer.down or peer.health or peer.full or 0 in tried else 0
+
+    # --- when there is no choice
+
+    def spill(self, key: bytes, tried: Container[int], now: float) -> int | None:
+        """As :meth:`pick`, for a request that has waited long enough for its full home."""
+        patient, self._patient = self._patient, False
+        try:
+            return self.pick(key, tried, now)
+        finally:
+            self._patient = patient
+
+    def last_resort(self, key: bytes, tried: Container[int], now: float) -> int | None:
+        """As :meth:`spill`, as if all servers were up: for a request that has no other way."""
+        with self._set_aside("health"):
+            for peer in self._peers:
+                peer.health = Status.UP
+            return self.spill(key, tried, now)
+
+    def awaited(self, key: bytes, tried: Container[int], now: float) -> int | None:
+        """The server whose place a request has to wait for, or ANY; None: no server is just full.
+
+        For when :meth:`pick` has found nothing.
+        """
+
+        def just_full(peer: Peer) -> bool:
+            if peer.index in tried or not peer.full:
+                return False
+            return not (peer.down or peer.health) if self._single else peer.alive(now)
+
+        if key and self._hashing is not None:
+            for offered in chain((self._hashing.home(key),), self._hashing.offers(key)):
+                for peer in filter(just_full, self._groups[offered]):
+                    return peer.index
+        return ANY if any(map(just_full, self._peers)) else None
+
+    def restarting(self, tried: Container[int] = ()) -> bool:
+        """Whether a server that was not tried may be back soon."""
+        return any(
+            peer.health == Status.RESTARTING and not peer.down and peer.index not in tried
+            for peer in self._peers
+        )
+
+    # --- the books
+
+    @property
+    def sticky(self) -> bool:
+        """Whether keys have homes."""
+        return self._hashing is not None
+
+    def mark(self, index: int, health: int) -> None:
+        """A server's :class:`Status` has changed."""
+        self._peers[index].mark(health)
+        self._find_plain()
+
+    def health(self, index: int) -> int:
+        """A server's :class:`Status`."""
+        return self._peers[index].health
+
+    def places(self, index: int) -> float:
+        """How many more requests a server may take; infinite without ``max_conns``."""
+        peer = self._peers[index]
+        if peer.down or peer.health:
+            return 0
+        return peer.max_conns - peer.conns if peer.max_conns else inf
+
+    @property
+    def in_use(self) -> bool:
+        """Whether any attempt is under way."""
+        return any(peer.conns for peer in self._peers)
 
     def acquired(self, index: int) -> None:
         """An attempt on a server starts."""
@@ -147,18 +238,22 @@ class Balancer:
 
         Failures of the past do not count; ``down`` and full servers are left out. Changes nothing.
         """
-        kept = [
-            (peer, peer.current_weight, peer.effective_weight, peer.fails, peer.checked)
-            for peer in self._peers
-        ]
         order: list[int] = []
-        try:
+        with self._set_aside("current_weight", "effective_weight", "fails", "checked", "health"):
             for peer in self._peers:
                 peer.fails = 0
-            while (index := self.pick(key, order, 0.0)) is not None:
+                peer.health = Status.UP
+            while (index := self.spill(key, order, 0.0)) is not None:
                 order.append(index)
-        finally:
-            for peer, current, effective, fails, checked in kept:
-                peer.current_weight, peer.effective_weight = current, effective
-                peer.fails, peer.checked = fails, checked
         return order
+
+    @contextmanager
+    def _set_aside(self, *fields: str) -> Iterator[None]:
+        """Put these fields of all servers back afterwards."""
+        kept = [[getattr(peer, field) for field in fields] for peer in self._peers]
+        try:
+            yield
+        finally:
+            for peer, values in zip(self._peers, kept, strict=True):
+                for field, value in zip(fields, values, strict=True):
+                    setattr(peer, field, value)

@@ -10,6 +10,7 @@ from collections.abc import Container, Sequence
 from math import inf
 
 from synproxy.config.model import Server
+from synproxy.core.health import Status
 
 
 class Peer:
@@ -24,6 +25,7 @@ class Peer:
         "effective_weight",
         "fail_timeout",
         "fails",
+        "health",
         "index",
         "max_conns",
         "max_fails",
@@ -38,26 +40,44 @@ class Peer:
         self.fail_timeout = server.fail_timeout
         self.max_conns = server.max_conns
         self.down = server.down
-        self.plain = not (server.max_fails or server.max_conns or server.down)
-        """Always usable: nothing that happens takes it out."""
         self.current_weight = 0
         self.effective_weight = server.weight
         self.conns = 0
         self.fails = 0
         self.accessed = -inf
         self.checked = -inf
+        self.health = Status.UP
+        self.plain = False
+        """Always usable until its health changes: there is nothing to look at."""
+        self.mark(Status.UP)
+
+    def mark(self, health: int) -> None:
+        """Note a :class:`Status`. Failures of a server that has come back are forgotten."""
+        self.health = health
+        self.plain = not (self.max_fails or self.max_conns or self.down or health)
+        if health == Status.UP:
+            self.fails = 0
+
+    @property
+    def full(self) -> bool:
+        """At ``max_conns``."""
+        return 0 < self.max_conns <= self.conns
+
+    def alive(self, now: float) -> bool:
+        """Not marked down, up as far as is known, and not out after ``max_fails`` failures."""
+        return not (
+            self.down
+            or self.health
+            or (
+                self.max_fails
+                and self.fails >= self.max_fails
+                and now - self.checked <= self.fail_timeout
+            )
+        )
 
     def usable(self, now: float) -> bool:
-        """Not marked down, not out after ``max_fails`` failures, and below ``max_conns``."""
-        if self.plain:
-            return True
-        if self.down or (self.max_conns and self.conns >= self.max_conns):
-            return False
-        return not (
-            self.max_fails
-            and self.fails >= self.max_fails
-            and now - self.checked <= self.fail_timeout
-        )
+        """Alive and not full."""
+        return self.plain or (not 0 < self.max_conns <= self.conns and self.alive(now))
 
     def chosen(self, now: float) -> int:
         """Its index. After ``fail_timeout`` this request is the one that checks the server."""

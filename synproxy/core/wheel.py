@@ -26,19 +26,20 @@ class Timed(Protocol):
 
 class TimerWheel:
     """``slots`` buckets of ``tick`` seconds; deadlines are met late by at most two ticks, never
-    early."""
+    early. The few items that are watched closely are looked at whenever the wheel is advanced."""
 
-    __slots__ = ("_index", "_slots", "now", "tick")
+    __slots__ = ("_close", "_index", "_slots", "now", "tick")
 
     def __init__(self, now: float, tick: float = 0.25, slots: int = 256) -> None:
         self.now = now
         """The time of the last tick: coarse, but free to read."""
         self.tick = tick
         self._slots: list[set[Timed]] = [set() for _ in range(slots)]
+        self._close: dict[Timed, None] = {}
         self._index = int(now / tick)
 
     def __len__(self) -> int:
-        return sum(map(len, self._slots))
+        return sum(map(len, self._slots)) + len(self._close)
 
     def watch(self, item: Timed) -> None:
         """Start to look after an item."""
@@ -56,6 +57,19 @@ class TimerWheel:
     def forget(self, item: Timed) -> None:
         """Stop to look after an item; harmless when it is not in the wheel."""
         self._slot(item).discard(item)
+
+    def watch_closely(self, item: Timed) -> None:
+        """Look at an item, which is not in the wheel, at every advance instead."""
+        self._close[item] = None
+
+    def forget_closely(self, item: Timed) -> None:
+        """The opposite of :meth:`watch_closely`; harmless when it was not called."""
+        self._close.pop(item, None)
+
+    @property
+    def hurried(self) -> bool:
+        """Whether items are watched closely, so that the wheel should be advanced more often."""
+        return bool(self._close)
 
     def advance(self, now: float) -> None:
         """Visit every item whose slot has come; expired ones are told."""
@@ -77,6 +91,10 @@ class TimerWheel:
                     item.expire(now)
                 else:
                     self.watch(item)
+        for item in list(self._close):
+            if item.deadline <= now and item in self._close:
+                item.deadline = NEVER
+                item.expire(now)
 
     def _slot(self, item: Timed) -> set[Timed]:
         return self._slots[(round(item.visit / self.tick) + 1) % len(self._slots)]
