@@ -12,7 +12,7 @@ help:
 	@echo "make test-synapse  the part with a real Synapse and its workers"
 	@echo "make lab     that Synapse with synproxy in front, to try by hand"
 	@echo "make check   format, lint, types, import contracts"
-	@echo "make bench   CPU per request beside nginx, HAProxy, Caddy and aiohttp"
+	@echo 'make bench   what requests cost beside nginx, HAProxy, Caddy (ARGS="--quick --only a")'
 
 # --- what the commands need
 
@@ -46,6 +46,8 @@ bench-tools: test-tools
 	@test -x /usr/sbin/haproxy || command -v haproxy >/dev/null || $(MAKE) --no-print-directory apt-haproxy
 	@command -v caddy >/dev/null || $(MAKE) --no-print-directory apt-caddy
 	@command -v wrk >/dev/null || $(MAKE) --no-print-directory apt-wrk
+	@command -v h2load >/dev/null || $(MAKE) --no-print-directory apt-nghttp2-client
+	@command -v openssl >/dev/null || $(MAKE) --no-print-directory apt-openssl
 
 # The Synapse of the end-to-end tests, in an environment of its own: tests/e2e/README.md.
 .venv-synapse/.ready: tests/e2e/synapse.txt | .venv/.ready
@@ -85,7 +87,7 @@ format: .venv/.ready
 	$(BIN)/ruff check --fix .
 
 bench: .venv/.ready bench-tools
-	$(BIN)/python -m bench.compare $(ARGS)
+	$(BIN)/python -m bench $(ARGS)
 
 clean:
 	rm -rf .venv .venv-synapse .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -16,8 +16,8 @@ import uvloop
 from aiohttp import web
 from yarl import URL
 
-_SYNC = re.compile(r"/_matrix/client/(r0|v3)/sync")
-_MEDIA = re.compile(r"/_matrix/((client|federation)/[^/]+/)media/|/_matrix/media/v3/upload")
+from bench.lib.setup import Setup
+
 _LOCALPART = re.compile(r"Bearer syt_(.*?)_")
 _HOP_BY_HOP = frozenset(
     {
@@ -36,16 +36,16 @@ _BLOCK = 1 << 16
 class Proxy:
     """Sessions to the workers, one per UNIX socket, and the handler."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, setup: Setup) -> None:
         self._directory = directory
+        self._setup = setup
+        self._routes = [(re.compile(route.regex), route.pool) for route in setup.table()]
         self._sessions: dict[str, list[aiohttp.ClientSession]] = {}
 
     async def start(self, app: web.Application) -> None:
-        pools = {"login": 1, "initial_sync": 2, "normal_sync": 3, "media": 1}
-        for pool, servers in pools.items():
+        for pool, servers in self._setup.pools().items():
             self._sessions[pool] = [
-                self._session(f"{self._directory}/{pool}{number}.sock")
-                for number in range(1, servers + 1)
+                self._session(f"{self._directory}/{server}.sock") for server in servers
             ]
 
     async def stop(self, app: web.Application) -> None:
@@ -62,18 +62,14 @@ class Proxy:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
-    def _pool(self, request: web.Request) -> str | None:
-        if _SYNC.fullmatch(request.path):
+    def _pool(self, request: web.Request) -> str:
+        pool = next(pool for regex, pool in self._routes if regex.match(request.path))
+        if pool == "$sync":
             return "normal_sync" if request.query.get("since") else "initial_sync"
-        if _MEDIA.match(request.path):
-            return "media"
-        return None
+        return pool
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        pool = self._pool(request)
-        if pool is None:
-            raise web.HTTPNotFound
-        sessions = self._sessions[pool]
+        sessions = self._sessions[self._pool(request)]
         authorization = request.headers.get("Authorization", "")
         user = _LOCALPART.match(authorization)
         key = user[1] if user else authorization
@@ -108,11 +104,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", help="where the workers' UNIX sockets are")
     parser.add_argument("port", type=int)
+    parser.add_argument("--routes", type=int, default=10)
+    parser.add_argument("--sync-servers", type=int, default=3)
     options = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     uvloop.install()
-    proxy = Proxy(options.directory)
+    setup = Setup(routes=options.routes, sync_servers=options.sync_servers)
+    proxy = Proxy(options.directory, setup)
     app = web.Application(client_max_size=1 << 32)
     app.on_startup.append(proxy.start)
     app.on_cleanup.append(proxy.stop)

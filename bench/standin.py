@@ -15,12 +15,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory")
     parser.add_argument("names", nargs="+", help="a UNIX socket NAME.sock is made for each")
-    parser.add_argument("--body-size", type=int, default=1024, help="of a sync answer, bytes")
+    parser.add_argument("--sizes", default="1024", help="of sync answers, bytes: 1024,1024,8192")
     options = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    sizes = [int(size) for size in options.sizes.split(",")]
     gc.freeze()
-    uvloop.run(standin.serve(options.directory, options.names, options.body_size))
+    uvloop.run(standin.serve(options.directory, options.names, sizes))
 
 
 if __name__ == "__main__":

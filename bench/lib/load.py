@@ -1,122 +1,105 @@
-"""Load and checks for the comparison: wrk for the numbers, a slow careful client for the truth."""
+"""Load from wrk and h2load, and what they saw."""
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import random
-import socket
+import re
 import subprocess
-import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.lib import matrix, procs, proxies
-from bench.lib.standin import read_control
+from bench.lib import matrix, procs, stats
+from bench.lib.running import BENCH
 
 
 @dataclass(frozen=True, slots=True)
-class WrkResult:
-    """What wrk saw. Latencies in microseconds."""
+class Load:
+    """What a load generator saw. Latencies in milliseconds."""
 
     requests: int
     seconds: float
-    p50: int
-    p99: int
-    errors: int
+    p50: float
+    p99: float
+    problems: tuple[str, ...]
 
 
-def wrk(port: int, seconds: int, connections: int, users: int, core: int) -> WrkResult:
-    """Runs wrk with one thread per user, so that a connection keeps its token."""
-    target = "/_matrix/client/v3/sync?since={SINCE}&timeout=0"
-    head = matrix.REQUEST_HEAD.format(target=target, token="{TOKEN}")
-    tokens = " ".join(matrix.token(f"user{number}") for number in range(users))
-    command = ["wrk", f"-t{users}", f"-c{connections}", f"-d{seconds}s", "--latency"]
-    command += ["-s", str(proxies.BENCH / "sync.lua"), f"http://127.0.0.1:{port}/"]
-    environment = {**os.environ, "BENCH_HEAD": head, "BENCH_TOKENS": tokens}
-    with procs.pinned(core):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
-    output = process.communicate()[0]
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """How the load arrives: a user has a thread of wrk and a token of his own."""
+
+    cores: Sequence[int]
+    connections: int = 16
+    users: int = 4
+
+
+def wrk(
+    url: str, requests: Sequence[bytes], seconds: int, clients: Clients, directory: Path
+) -> Load:
+    """Keep-alive requests for ``seconds``; ``requests`` hold {TOKEN} and {N} (requests.lua)."""
+    script = directory / "requests.bin"
+    script.write_bytes(b"\0".join(requests))
+    command = ["wrk", f"-t{clients.users}", f"-c{clients.connections}", f"-d{seconds}s"]
+    command += ["--latency", "--timeout", "10s", "-s", str(BENCH / "requests.lua"), url]
+    tokens = " ".join(matrix.token(f"user{number}") for number in range(clients.users))
+    environment = {**os.environ, "BENCH_REQUESTS": str(script), "BENCH_TOKENS": tokens}
+    with procs.pinned(clients.cores):
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, env=environment, text=True, check=True
+        )
+    return read_wrk(done.stdout)
+
+
+def read_wrk(output: str) -> Load:
+    """The summary that requests.lua prints last."""
     found = json.loads(output.strip().splitlines()[-1])
-    errors = sum(found[kind] for kind in ("connect", "read", "write", "timeout", "status"))
-    return WrkResult(found["requests"], found["seconds"], found["p50_us"], found["p99_us"], errors)
+    errors = {kind: found[kind] for kind in ("connect", "read", "write", "timeout", "status")}
+    problems = tuple(
+        f"wrk counted {count} {kind} errors" for kind, count in errors.items() if count
+    )
+    return Load(
+        found["requests"], found["seconds"], found["p50_us"] / 1e3, found["p99_us"] / 1e3, problems
+    )
 
 
-class Checker(threading.Thread):
-    """Sends a checked request every 50 ms until stopped; ``problems`` must stay empty."""
-
-    def __init__(self, port: int, forwards_headers: bool) -> None:
-        super().__init__(daemon=True)
-        self._port = port
-        self._forwards_headers = forwards_headers
-        self._ended = threading.Event()
-        self.checked = 0
-        self.problems: list[str] = []
-
-    def stop(self) -> None:
-        self._ended.set()
-        self.join()
-
-    def run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
-        while not self._ended.wait(0.05):
-            try:
-                self._check(connection)
-            except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
-                self.problems.append(f"{type(error).__name__}: {error}")
-                connection.close()
-            self.checked += 1
-        connection.close()
-
-    def _check(self, connection: http.client.HTTPConnection) -> None:
-        since = f"check{random.randrange(10**12)}"
-        user = f"user{random.randrange(100)}"
-        target = f"/_matrix/client/v3/sync?since={since}&timeout=0&filter=%7B%22a%22%3A1%7D"
-        sent = {
-            "Host": matrix.HOST,
-            "Authorization": f"Bearer {matrix.token(user)}",
-            "Origin": "https://app.element.io",
-            "Accept-Encoding": "identity",
-        }
-        connection.request("GET", target, headers=sent)
-        answer = connection.getresponse()
-        content = matrix.unseal(answer.read())
-        self._expect(answer.status, 200, "status")
-        self._expect(content["next_batch"], f"{since}_next", "next_batch")
-        expected = matrix.ANSWER_HEAD.split("\r\n")[4:-2]
-        for line in expected:
-            name, _, value = line.partition(": ")
-            self._expect(answer.headers.get_all(name), [value], name)
-        if self._forwards_headers:
-            self._check_forwarded(str(content["head"]), target, sent)
-
-    def _check_forwarded(self, head: str, target: str, sent: dict[str, str]) -> None:
-        lines = head.split("\r\n")
-        self._expect(lines[0], f"GET {target} HTTP/1.1", "request line")
-        got: dict[str, list[str]] = {}
-        for line in lines[1:-2]:
-            name, _, value = line.partition(":")
-            got.setdefault(name.lower(), []).append(value.strip())
-        self._expect(got.get("host"), [matrix.HOST], "Host")
-        self._expect(got.get("authorization"), [sent["Authorization"]], "Authorization")
-        self._expect(got.get("origin"), [sent["Origin"]], "Origin")
-        self._expect(got.get("x-forwarded-for"), ["127.0.0.1"], "X-Forwarded-For")
-        self._expect(got.get("x-forwarded-proto"), ["http"], "X-Forwarded-Proto")
-        self._expect(got.get("accept-encoding"), None, "Accept-Encoding")
-
-    def _expect(self, got: object, wanted: object, what: str) -> None:
-        if got != wanted:
-            self.problems.append(f"{what}: {got!r} instead of {wanted!r}")
+def h2load(
+    url: str, targets: Sequence[str], seconds: int, clients: Clients, directory: Path
+) -> Load:
+    """HTTP/2 requests for ``seconds``, ten streams at a time on each connection."""
+    uris, log = directory / "uris.txt", directory / "h2load.log"
+    uris.write_text("".join(f"{url}{target}\n" for target in targets))
+    log.unlink(missing_ok=True)
+    command = ["h2load", "-c", str(clients.connections), "-m", "10", "-t", "1"]
+    command += ["-D", str(seconds), "--log-file", str(log), "-i", str(uris)]
+    for line in matrix.REQUEST_HEAD.split("\r\n")[2:-2]:
+        if not line.startswith("Connection:"):
+            command += ["-H", line.format(token=matrix.token("user0"))]
+    command += ["-H", f":authority: {matrix.HOST}"]
+    with procs.pinned(clients.cores):
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return read_h2load(done.stdout, log.read_text(), seconds)
 
 
-def control(directory: Path) -> dict[str, int]:
-    """The stand-in's counters: requests, connections, held, lost_while_held."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(f"{directory}/control.sock")
-        connection.sendall(b"GET /control HTTP/1.1\r\n\r\n")
-        data = b""
-        while not data.endswith(b"\r\n0\r\n\r\n"):
-            data += connection.recv(65536)
-    body = data.partition(b"\r\n\r\n")[2].partition(b"\r\n")[2]
-    return read_control(body[: body.index(b"\r\n")])
+def read_h2load(output: str, log: str, seconds: int) -> Load:
+    """h2load's summary, and its log: start, status and microseconds of each request.
+
+    Raises ValueError when it is not the output of h2load.
+    """
+    counts = re.search(r"requests: .*?(\d+) succeeded, (\d+) failed, (\d+) errored", output)
+    statuses = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
+    if counts is None or statuses is None:
+        raise ValueError(f"not the output of h2load: {output[-300:]}")
+    latencies = [int(line.split("\t")[2]) / 1e3 for line in log.splitlines()]
+    problems = []
+    if int(counts[2]) or int(counts[3]):
+        problems.append(f"h2load counted {counts[2]} failed and {counts[3]} errored")
+    if any(int(statuses[kind]) for kind in (2, 3, 4)):
+        problems.append(f"answers that are not 2xx: {statuses[0]}")
+    return Load(
+        int(counts[1]),
+        seconds,
+        stats.percentile(latencies, 50),
+        stats.percentile(latencies, 99),
+        tuple(problems),
+    )

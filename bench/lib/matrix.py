@@ -32,6 +32,11 @@ REQUEST_HEAD = (
     "\r\n"
 )
 
+# What the same browser adds when it sends a message.
+SEND_HEAD = REQUEST_HEAD.replace("GET ", "PUT ").replace(
+    "Origin:", "Content-Type: application/json\r\nContent-Length: {length}\r\nOrigin:"
+)
+
 # The headers of an answer of Synapse 1.163.2, in its order and spelling.
 ANSWER_HEAD = (
     "HTTP/1.1 200 OK\r\n"
@@ -64,6 +69,23 @@ def sync_request(since: str, timeout_ms: int, user: str) -> bytes:
     return REQUEST_HEAD.format(target=target, token=token(user)).encode()
 
 
+def send_body(message: str) -> bytes:
+    """The content of an ``m.room.message`` event."""
+    return _json({"msgtype": "m.text", "body": message}).encode()
+
+
+def send_request(transaction: str, user_token: str, body: bytes) -> bytes:
+    """A whole ``PUT .../send`` request."""
+    target = f"/_matrix/client/v3/rooms/!room:example.org/send/m.room.message/{transaction}"
+    head = SEND_HEAD.format(target=target, token=user_token, length=len(body))
+    return head.encode() + body
+
+
+def text(size: int, rng: random.Random) -> str:
+    """``size`` characters of a message."""
+    return _text(rng, size)
+
+
 def chunked_answer(body: bytes, now: float) -> bytes:
     """An answer as Twisted writes it: one chunk and the last one."""
     head = ANSWER_HEAD.format(date=formatdate(now, usegmt=True)).encode()
@@ -76,7 +98,11 @@ def closing(answer: bytes) -> bytes:
 
 
 def sync_body(next_batch: str, size: int, rng: random.Random) -> bytes:
-    """A sync answer of about ``size`` bytes whose ``check`` is the CRC of the rest."""
+    """A sync answer of about ``size`` bytes whose ``check`` is the CRC of the rest.
+
+    It compresses about as real ones do: names and structure repeat, text is text, every fourth
+    event is encrypted.
+    """
     events: list[dict[str, object]] = []
     answer: dict[str, object] = {
         "next_batch": next_batch,
@@ -84,31 +110,71 @@ def sync_body(next_batch: str, size: int, rng: random.Random) -> bytes:
         "device_unused_fallback_key_types": ["signed_curve25519"],
         "rooms": {"join": {"!room:example.org": {"timeline": {"events": events}}}},
     }
-    length = len(json.dumps(answer))
-    while length < size - 200:
-        events.append(
-            {
-                "type": "m.room.message",
-                "sender": f"@user{rng.randrange(1000)}:example.org",
-                "content": {"msgtype": "m.text", "body": rng.randbytes(rng.randrange(9, 99)).hex()},
-                "origin_server_ts": 1_790_000_000_000 + rng.randrange(10**9),
-                "event_id": "$" + base64.urlsafe_b64encode(rng.randbytes(32)).decode()[:43],
-            }
-        )
-        length += len(json.dumps(events[-1])) + 2
+    left = size - len(_json(answer)) - len(',"check":4000000000')
+    while left > 700:
+        events.append(_event(rng))
+        left -= len(_json(events[-1])) + 1
+    answer["pad"] = _text(rng, max(left - len(',"pad":""'), 0))
     return sealed(answer)
+
+
+def _event(rng: random.Random) -> dict[str, object]:
+    sender = f"@user{rng.randrange(40)}:example.org"
+    content: dict[str, object]
+    kind = rng.choice(("m.room.message", "m.room.message", "m.room.encrypted", "m.room.member"))
+    if kind == "m.room.message":
+        content = {"msgtype": "m.text", "body": _text(rng, rng.randrange(20, 200))}
+    elif kind == "m.room.encrypted":
+        content = {
+            "algorithm": "m.megolm.v1.aes-sha2",
+            "ciphertext": _noise(rng, rng.randrange(80, 200)),
+            "session_id": _noise(rng, 32),
+        }
+    else:
+        avatar = f"mxc://example.org/{_noise(rng, 18)}"
+        content = {"membership": "join", "displayname": _text(rng, 12), "avatar_url": avatar}
+    return {
+        "type": kind,
+        "sender": sender,
+        "content": content,
+        "origin_server_ts": 1_790_000_000_000 + rng.randrange(10**9),
+        "unsigned": {"age": rng.randrange(10**6), "membership": "join"},
+        "event_id": "$" + _noise(rng, 32),
+    }
+
+
+_VOCABULARY = (
+    "the of and to in is you that it he was for on are as with his they at be this have from or "
+    "one had by word but not what all were we when your can said there use an each which she do "
+    "how their if will up other about out many then them these so some her would make like him "
+    "into time has look two more write go see number no way could people my than first water been"
+)
+_WORDS = _VOCABULARY.split()
+
+
+def _text(rng: random.Random, length: int) -> str:
+    words = " ".join(rng.choices(_WORDS, k=length // 3 + 1))
+    return words[:length]
+
+
+def _noise(rng: random.Random, length: int) -> str:
+    return base64.urlsafe_b64encode(rng.randbytes(length)).decode().rstrip("=")
+
+
+def _json(answer: object) -> str:
+    return json.dumps(answer, separators=(",", ":"))  # as Synapse writes it
 
 
 def sealed(answer: dict[str, object]) -> bytes:
     """The answer as JSON with a checksum over everything else in it."""
-    plain = json.dumps(answer)
-    return json.dumps({**answer, "check": zlib.crc32(plain.encode())}).encode()
+    plain = _json(answer)
+    return _json({**answer, "check": zlib.crc32(plain.encode())}).encode()
 
 
 def unseal(body: bytes) -> dict[str, object]:
     """The answer; raises ValueError when a byte of it is not as it was sealed."""
     answer: dict[str, object] = json.loads(body)
     check = answer.pop("check", None)
-    if check != zlib.crc32(json.dumps(answer).encode()):
+    if check != zlib.crc32(_json(answer).encode()):
         raise ValueError("the body's checksum is wrong")
     return answer

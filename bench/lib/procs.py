@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,15 +99,25 @@ def current_rss(pids: list[int]) -> int:
 
 
 @contextlib.contextmanager
-def pinned(core: int) -> Iterator[None]:
-    """Processes started inside run on this core only (they inherit it)."""
+def pinned(cores: Sequence[int]) -> Iterator[None]:
+    """We, and processes started inside, run on these cores only (they inherit it)."""
     before = os.sched_getaffinity(0)
-    if core in before:
-        os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def busy(cores: Sequence[int]) -> float:
+    """Seconds for which these cores have worked for anybody since boot (proc(5), /proc/stat)."""
+    total = 0.0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in cores:
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])
+            total += (user + nice + system + irq + softirq + steal) * _TICK
+    return total
 
 
 def _stat(pid: int) -> tuple[int, int, int]:

@@ -1,44 +1,47 @@
 """Stands in for the Synapse workers behind the proxies: cheap, and every answer can be checked.
 
-GET /sync is answered at once (``timeout=0``) or held as long as ``timeout`` says; media is taken
-in and given out at any length and speed. It relies on proxies that never pipeline.
+GET /sync is answered at once (``timeout=0``) or held; PUT .../send is acknowledged; media is taken
+in and given out. It relies on proxies that never pipeline.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import heapq
 import itertools
 import json
 import os
 import random
+import re
 import time
 from collections.abc import Iterator
 from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
-import httptools
+from bench.lib import matrix
+from bench.lib.standin_media import Receiver, send_media
 
-from bench.lib import matrix, pattern
-
-_TICK = 0.02
+READY_ANSWERS = 252
+_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
 
 
 class Books:
-    """What all connections share: counters, ready-made answers, held syncs."""
+    """What all connections share: counters, ready-made answers, held syncs.
 
-    def __init__(self, body_size: int) -> None:
+    ``sizes``: how large the answers to syncs are, in bytes; one is picked as often as it is named.
+    """
+
+    def __init__(self, sizes: list[int]) -> None:
         rng = random.Random(7)
-        self.requests = self.connections = self.held = self.lost_while_held = 0
+        self.requests = self.connections = self.lost_while_held = self.bad_bodies = 0
+        self.held: dict[Connection, str] = {}
         self._bodies = [
-            matrix.sync_body(f"s{n}_757284974", round(body_size * rng.uniform(0.85, 1.15)), rng)
-            for n in range(251)
+            matrix.sync_body(f"s{number}_757284974", round(size * rng.uniform(0.85, 1.15)), rng)
+            for number in range(max(READY_ANSWERS // len(sizes), 1))
+            for size in sizes
         ]
-        self._due: list[tuple[float, int, Connection, str]] = []
-        self._order = itertools.count()
         self.answers: Iterator[bytes] = iter(())
         self.closing_answers: Iterator[bytes] = iter(())  # for requests with Connection: close
+        self.acknowledgements: Iterator[bytes] = iter(())
         self.refresh()
 
     def refresh(self) -> None:
@@ -47,40 +50,38 @@ class Books:
         ready = [matrix.chunked_answer(body, now) for body in self._bodies]
         random.shuffle(ready)
         self.answers = itertools.cycle(ready)
-        self.closing_answers = itertools.cycle(matrix.closing(answer) for answer in ready)
+        self.closing_answers = itertools.cycle(map(matrix.closing, ready))
+        events = [{"event_id": f"$event{number}_{'x' * 40}"} for number in range(64)]
+        acknowledgements = [matrix.chunked_answer(matrix.sealed({**one}), now) for one in events]
+        self.acknowledgements = itertools.cycle(acknowledgements)
 
-    def hold(self, connection: Connection, seconds: float, since: str) -> None:
-        self.held += 1
-        due = (time.monotonic() + seconds, next(self._order), connection, since)
-        heapq.heappush(self._due, due)
-
-    def release_due(self) -> None:
-        while self._due and self._due[0][0] <= time.monotonic():
-            _, _, connection, since = heapq.heappop(self._due)
-            self.held -= 1
+    def release(self) -> None:
+        """Answers every held sync."""
+        held, self.held = self.held, {}
+        for connection, since in held.items():
             connection.answer({"next_batch": f"{since}_next", "rooms": {"pad": "x" * 800}})
 
     def as_dict(self) -> dict[str, object]:
         return {
             "requests": self.requests,
             "connections": self.connections,
-            "held": self.held,
+            "held": len(self.held),
             "lost_while_held": self.lost_while_held,
+            "bad_bodies": self.bad_bodies,
         }
 
 
 class Connection(asyncio.Protocol):
     """One connection from a proxy."""
 
-    __slots__ = ("books", "buffer", "closing", "holding", "resume", "transport", "upload")
+    __slots__ = ("books", "buffer", "closing", "receiver", "resume", "transport")
     transport: asyncio.Transport
 
     def __init__(self, books: Books) -> None:
         self.books = books
         self.buffer = b""
         self.closing = False
-        self.holding = False
-        self.upload: Upload | None = None
+        self.receiver: Receiver | None = None
         self.resume = asyncio.Event()
         self.resume.set()
 
@@ -89,30 +90,9 @@ class Connection(asyncio.Protocol):
         self.books.connections += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.holding:
+        if self.books.held.pop(self, None) is not None:
             self.books.lost_while_held += 1
         self.resume.set()
-
-    def data_received(self, data: bytes) -> None:
-        if self.upload is not None:
-            self.upload.feed(data)
-            return
-        if self.buffer:
-            data = self.buffer + data
-            self.buffer = b""
-        if b"\r\n\r\n" not in data:
-            self.buffer = data
-            return
-        self.books.requests += 1
-        self.closing = b"\r\nConnection: close\r\n" in data
-        if b"&timeout=0 " in data and matrix.CHECK_PREFIX not in data:
-            if self.closing:
-                self.transport.write(next(self.books.closing_answers))
-                self.transport.close()
-            else:
-                self.transport.write(next(self.books.answers))
-        else:
-            self._dispatch(data)
 
     def pause_writing(self) -> None:
         self.resume.clear()
@@ -120,100 +100,106 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.resume.set()
 
+    def data_received(self, data: bytes) -> None:
+        if self.receiver is not None:
+            self.receiver.feed(data)
+            return
+        if self.buffer:
+            data = self.buffer + data
+            self.buffer = b""
+        end = data.find(b"\r\n\r\n") + 4
+        if end == 3:
+            self.buffer = data
+        elif data.startswith(b"POST "):
+            self._count(data)
+            _, query = _target(data)
+            self.receiver = Receiver(self.transport, int(query.get("rate", 0)), self._received)
+            self.receiver.feed(data)
+        elif data.startswith(b"PUT "):
+            self._put(data, end)
+        elif b"timeout=0 " in data and matrix.CHECK_PREFIX not in data:
+            self._count(data)
+            self._write(next(self.books.closing_answers if self.closing else self.books.answers))
+        else:
+            self._count(data)
+            self._get(data)
+
     def answer(self, content: dict[str, object]) -> None:
         """A sealed JSON answer."""
-        self.holding = False
         if self.transport.is_closing():
             return
         answer = matrix.chunked_answer(matrix.sealed(content), time.time())
-        if self.closing:
-            self.transport.write(matrix.closing(answer))
-            self.transport.close()
-        else:
-            self.transport.write(answer)
+        self._write(matrix.closing(answer) if self.closing else answer)
 
-    def _dispatch(self, data: bytes) -> None:
-        method, raw_target, _ = data.split(b"\r\n", 1)[0].decode().split(" ")
-        target = urlsplit(raw_target)
-        query = {name: values[0] for name, values in parse_qs(target.query).items()}
-        if method == "POST":
-            self.upload = Upload(self, int(query.get("rate", 0)))
-            self.upload.feed(data)
-        elif target.path == "/control":
+    def _count(self, data: bytes) -> None:
+        self.books.requests += 1
+        self.closing = b"\r\nConnection: close\r\n" in data
+
+    def _write(self, answer: bytes) -> None:
+        self.transport.write(answer)
+        if self.closing:
+            self.transport.close()
+
+    def _put(self, data: bytes, end: int) -> None:
+        length = _LENGTH.search(data, 0, end)
+        if length is None:
+            self.books.bad_bodies += 1  # every client here announces a length
+            self.transport.abort()
+            return
+        if len(data) < end + int(length[1]):
+            self.buffer = data
+            return
+        self._count(data)
+        body = data[end:]
+        if not (len(body) == int(length[1]) and body[:1] == b"{" and body[-1:] == b"}"):
+            self.books.bad_bodies += 1
+        if b"/check" in data[:end]:
+            self.answer({"head": data[:end].decode("latin-1"), "body": body.decode("latin-1")})
+        else:
+            self._write(next(self.books.acknowledgements))
+
+    def _get(self, data: bytes) -> None:
+        path, query = _target(data)
+        if path == "/control":
+            if "release" in query:
+                self.books.release()
             self.answer(self.books.as_dict())
-        elif "/media/download/" in target.path:
-            chunked = query["framing"] == "chunked"
-            task = asyncio.ensure_future(self._send_media(int(query["bytes"]), chunked))
+        elif "/media/download/" in path:
+            task = asyncio.ensure_future(send_media(self.transport, self.resume, query))
             task.add_done_callback(lambda done: done.exception())
         elif query.get("timeout", "0") != "0":
-            self.holding = True
-            self.books.hold(self, int(query["timeout"]) / 1000, query["since"])
+            self.books.held[self] = query["since"]
         else:
-            since, head = query["since"], data.decode("latin-1")
-            self.answer({"next_batch": f"{since}_next", "head": head})
+            since, head = query.get("since", ""), data.decode("latin-1")
+            content: dict[str, object] = {"next_batch": f"{since}_next", "head": head}
+            if "size" in query:
+                rng = random.Random(since)
+                content["pad"] = json.loads(matrix.sync_body("", int(query["size"]), rng))
+            self.answer(content)
 
-    async def _send_media(self, total: int, chunked: bool) -> None:
-        framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {total}"
-        head = f"HTTP/1.1 200 OK\r\n{framing}\r\nContent-Type: application/octet-stream\r\n\r\n"
-        self.transport.write(head.encode())
-        for block in pattern.blocks(total):
-            await self.resume.wait()
-            if self.transport.is_closing():
-                return
-            if chunked:
-                self.transport.writelines([b"%x\r\n" % len(block), block, b"\r\n"])
-            else:
-                self.transport.write(block)
-        if chunked:
-            self.transport.write(b"0\r\n\r\n")
-        if self.closing:
-            self.transport.close()
+    def _received(self, sha256: str, length: int) -> None:
+        self.receiver = None
+        self.answer({"sha256": sha256, "bytes": length})
 
 
-class Upload:
-    """A request body on its way in, hashed, and read no faster than ``rate`` bytes a second."""
-
-    def __init__(self, connection: Connection, rate: int) -> None:
-        self._connection = connection
-        self._rate = rate
-        self._started = time.monotonic()
-        self._received = 0
-        self._hash = hashlib.sha256()
-        self._parser = httptools.HttpRequestParser(self)
-
-    def feed(self, data: bytes) -> None:
-        self._parser.feed_data(data)
-        if self._rate:
-            ahead = self._received / self._rate - (time.monotonic() - self._started)
-            if ahead > 0.01:
-                transport = self._connection.transport
-                transport.pause_reading()
-                asyncio.get_running_loop().call_later(ahead, transport.resume_reading)
-
-    def on_body(self, body: bytes) -> None:
-        self._hash.update(body)
-        self._received += len(body)
-
-    def on_message_complete(self) -> None:
-        self._connection.upload = None
-        content = {"sha256": self._hash.hexdigest(), "bytes": self._received}
-        self._connection.answer({**content})
+def _target(data: bytes) -> tuple[str, dict[str, str]]:
+    """The path and the query of a request."""
+    target = urlsplit(data.split(b" ", 2)[1].decode())
+    return target.path, {name: values[0] for name, values in parse_qs(target.query).items()}
 
 
-async def serve(directory: str, names: list[str], body_size: int) -> None:
+async def serve(directory: str, names: list[str], sizes: list[int]) -> None:
     """Listens on ``directory/NAME.sock`` for every name, until cancelled."""
-    books = Books(body_size)
+    books = Books(sizes)
     loop = asyncio.get_running_loop()
     servers = []  # uvloop closes a server that nobody refers to
     for name in names:
         path = f"{directory}/{name}.sock"
         servers.append(await loop.create_unix_server(lambda: Connection(books), path, backlog=4096))
         os.chmod(path, 0o666)  # as Synapse makes them; nginx's worker is another user
-    for tick in itertools.count():
-        await asyncio.sleep(_TICK)
-        books.release_due()
-        if tick % round(1 / _TICK) == 0:
-            books.refresh()
+    while True:
+        await asyncio.sleep(1)
+        books.refresh()
 
 
 def read_control(answer: bytes) -> dict[str, int]:
