@@ -53,7 +53,7 @@ def open_listener(
             sock = _bind_unix(address.path, int(listener.mode, 8))
             ours = address
         else:
-            sock = _bind_tcp(address, listener.ipv6only)
+            sock = bind_tcp(address, listener.ipv6only)
         sock.listen(listener.backlog)
     sock.setblocking(False)
     return sock, ours
@@ -65,7 +65,11 @@ def remove_socket(address: UnixAddress) -> None:
         os.unlink(address.path)
 
 
-def _bind_tcp(address: TcpAddress, ipv6only: bool) -> socket.socket:
+def bind_tcp(address: TcpAddress, ipv6only: bool) -> socket.socket:
+    """A bound socket that does not listen yet.
+
+    :raises OSError: the address cannot be bound.
+    """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -76,7 +76,9 @@ def test_dash_t_of_a_bad_file_ends_as_nginx_does(
     assert err.endswith(f"\nsynproxy: configuration file {bad} test failed\n")
 
 
-@pytest.mark.parametrize("command", [["check"], ["routes"], ["explain", "GET", "/"], ["run"]])
+@pytest.mark.parametrize(
+    "command", [["check"], ["routes"], ["explain", "GET", "/"], ["run"], ["doctor"]]
+)
 def test_mistakes_have_exit_code_1_in_every_command(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,1 @@
+"""``synproxy doctor``: one module per kind of check, ``examination`` runs them all."""

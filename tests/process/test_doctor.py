@@ -1,0 +1,181 @@
+"""`synproxy doctor` as an administrator runs it: before and after the start, as root and not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synproxy import __version__
+from tests.support.fake_synapse import TOKEN, FakeSynapse
+from tests.support.synproxy import Synproxy
+
+CONFIG = """\
+listeners: ["127.0.0.1:@PORT@"]
+access_log: "off"
+http: {client_max_body_size: 50M}
+allowlists: {private: [{deny: all}]}
+pools:
+  main: {servers: ["unix:@RUN@/main.sock"], keepalive_timeout: 50s}
+  sync: {servers: ["unix:@RUN@/sync.sock"], keepalive_timeout: 50s}
+routes:
+  - {name: closed, location: "~ ^/(_synapse|metrics)", pool: main, allowlists: [private]}
+  - {name: sync, location: /_matrix/client/v3/sync, pool: sync}
+  - {name: all, location: /, pool: main}
+"""
+BASE = "https://matrix.example.org"
+
+
+@pytest.fixture
+def run() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="syn") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+def synapse(**settings: Any) -> FakeSynapse:
+    return FakeSynapse(
+        client={"m.homeserver": {"base_url": BASE}},
+        server={"m.server": "matrix.example.org:443"},
+        **settings,
+    )
+
+
+async def doctor(proxy: Synproxy, *arguments: str) -> tuple[int, dict[str, list[dict[str, str]]]]:
+    """The exit code, and the findings by check."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "synproxy", "doctor", "--config", str(proxy.file), "--json"),
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert err == b""
+    assert process.returncode is not None
+    by_check: dict[str, list[dict[str, str]]] = {}
+    for finding in json.loads(out)["findings"]:
+        by_check.setdefault(finding["check"], []).append(finding)
+    return process.returncode, by_check
+
+
+def failed(findings: dict[str, list[dict[str, str]]]) -> set[str]:
+    return {name for name, those in findings.items() for f in those if f["status"] == "fail"}
+
+
+async def test_after_the_switch_everything_is_asked_and_good(run: Path) -> None:
+    proxy = Synproxy(run, CONFIG)
+    token = run / "token"
+    token.write_text(f"{TOKEN}\n")
+    async with synapse().on(run / "main.sock"), synapse().on(run / "sync.sock"):
+        with proxy:
+            code, found = await doctor(proxy, "--token-file", str(token))
+            pid = proxy.pid
+    statuses = {f["status"] for name, those in found.items() if name != "user" for f in those}
+    assert (code, statuses) == (0, {"ok"})
+    assert found["user"][0]["status"] == "warn"  # the tests run as root
+    assert found["listener"][0]["reason"] == f"served by synproxy (pid {pid})"
+    assert found["descriptors"][0]["subject"] == f"running synproxy (pid {pid})"
+    assert found["proxy"][0]["reason"].startswith(f"synproxy {__version__} answers 200")
+    assert found["upload"][0]["reason"] == "50 MiB here and in Synapse"
+    assert [f["subject"] for f in found["escapes"]] == [
+        "this synproxy",
+        f"http://127.0.0.1:{proxy.port}",
+    ]
+    assert [f["reason"] for f in found["well-known"]] == [
+        f"base_url {BASE}, as Synapse says",
+        "m.server matrix.example.org:443, as Synapse says",
+    ]
+    assert TOKEN not in str(found)
+
+
+async def test_before_the_start_the_rest_is_skipped_and_nothing_fails(run: Path) -> None:
+    proxy = Synproxy(run, CONFIG)
+    async with synapse().on(run / "main.sock"), synapse().on(run / "sync.sock"):
+        code, found = await doctor(proxy)
+    assert (code, failed(found)) == (0, set())
+    assert found["listener"][0]["reason"] == "free, and can be bound"
+    assert [f["status"] for f in found["escapes"]] == ["ok", "skip"]
+
+
+async def test_without_synapse_and_network_it_says_what_it_cannot_ask(run: Path) -> None:
+    code, found = await doctor(Synproxy(run, CONFIG))
+    assert (code, failed(found)) == (1, {"socket", "pool"})
+    assert found["proxy"][0]["status"] == "skip"
+
+
+async def test_another_user_may_not_connect_and_is_told_how(run: Path) -> None:
+    proxy = Synproxy(run, CONFIG)
+    async with synapse().on(run / "main.sock"), synapse().on(run / "sync.sock"):
+        (run / "main.sock").chmod(0o660)
+        (run / "sync.sock").chmod(0o666)
+        code, found = await doctor(proxy, "--user", "nobody")
+    assert (code, failed(found)) == (1, {"socket", "pool"})
+    denied, allowed = found["socket"]
+    assert denied["reason"] == (
+        "permission denied: nobody (uid 65534, groups nogroup) may not connect"
+        " (mode 0660, owner root:root)"
+    )
+    assert denied["remedy"].startswith("usermod -aG root nobody (or SupplementaryGroups=root")
+    assert allowed["reason"] == "nobody can connect (mode 0666, owner root:root)"
+    assert found["user"][0]["status"] == "ok"
+
+
+async def test_the_remedy_helps(run: Path) -> None:
+    proxy = Synproxy(run, CONFIG)
+    async with synapse().on(run / "main.sock"), synapse().on(run / "sync.sock"):
+        for name in ("main.sock", "sync.sock"):
+            (run / name).chmod(0o660)
+        code, found = await doctor(proxy, "--user", "nobody:root")
+    assert (code, failed(found)) == (0, set())
+    assert {f["status"] for f in found["socket"]} == {"ok"}
+
+
+async def test_a_directory_that_is_closed_to_another_user(run: Path) -> None:
+    inner = run / "closed"
+    inner.mkdir(mode=0o700)
+    proxy = Synproxy(run, CONFIG.replace("@RUN@/main", "@RUN@/closed/main"))
+    async with synapse().on(inner / "main.sock"), synapse().on(run / "sync.sock"):
+        for socket in (inner / "main.sock", run / "sync.sock"):
+            socket.chmod(0o666)
+        code, found = await doctor(proxy, "--user", "nobody")
+    assert code == 1
+    assert f"may not enter {inner} (mode 0700, owner root:root)" in found["socket"][0]["reason"]
+    assert found["socket"][0]["remedy"] == f"chmod o+x {inner}"
+
+
+async def test_what_is_wrong_behind_a_running_synproxy_is_found(run: Path) -> None:
+    proxy = Synproxy(run, CONFIG)
+    token = run / "token"
+    token.write_text(TOKEN)
+    main = synapse(upload=100 << 20)
+    sync = synapse(version="Synapse/1.99.0", health=503)
+    async with main.on(run / "main.sock"), sync.on(run / "sync.sock"):
+        with proxy:
+            code, found = await doctor(proxy, "--token-file", str(token), "--clients", "100000000")
+    assert (code, failed(found)) == (1, {"health", "pool", "upload", "descriptors"})
+    assert found["synapse"][0]["remedy"] == f"restart unix:{run}/sync.sock"
+
+
+async def test_only_root_becomes_somebody_else(run: Path) -> None:
+    proxy = Synproxy(run, CONFIG)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", AS_NOBODY, str(proxy.file)), stderr=asyncio.subprocess.PIPE
+    )
+    _, err = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 1
+    assert err == b"synproxy doctor: --user is for root: Operation not permitted\n"
+
+
+AS_NOBODY = """\
+import os, sys
+import synproxy.cli.doctor.examination
+from synproxy.cli.main import main
+os.setuid(65534)
+sys.exit(main(["doctor", "--config", sys.argv[1], "--user", "daemon"]))
+"""
