@@ -47,7 +47,17 @@ def test_both_files_differ_only_in_what_is_corrected() -> None:
     corrected = {"media", "media_admin", "admin", "main"}
     kept = [route for route in WORKERS.routes if route.name not in corrected]
     assert kept == [route for route in PARITY.routes if route.name not in corrected]
-    assert {name: pool for name, pool in WORKERS.pools.items() if name != "main"} == PARITY.pools
+    as_before = {
+        name: pool.model_copy(update={"keepalive_timeout": PARITY.pools[name].keepalive_timeout})
+        for name, pool in WORKERS.pools.items()
+        if name != "main"
+    }
+    assert as_before == PARITY.pools
+
+
+def test_idle_connections_are_given_up_before_synapse_closes_them() -> None:
+    assert {pool.keepalive_timeout for pool in WORKERS.pools.values()} == {50.0}
+    assert {pool.keepalive_timeout for pool in PARITY.pools.values()} == {60.0}
 
 
 @pytest.mark.parametrize(
