@@ -46,6 +46,7 @@ REQUESTS: tuple[Exchange, ...] = (
     line("absolute form, upper-case scheme", b"GET HTTP://other.example.com/one/x HTTP/1.1"),
     line("absolute form without a path", b"GET http://other.example.com HTTP/1.1"),
     line("absolute form with a user", b"GET http://u:p@other.example.com/one/x HTTP/1.1"),
+    line("absolute form with a user name", b"GET http://u@other.example.com/one/x HTTP/1.1"),
     line("HTTP/1.2", b"GET /one/x HTTP/1.2"),
     line("HTTP/1.9", b"GET /one/x HTTP/1.9"),
     line("HTTP/2.0", b"GET /one/x HTTP/2.0"),
