@@ -28,7 +28,7 @@ class TimerWheel:
     """``slots`` buckets of ``tick`` seconds; deadlines are met late by at most two ticks, never
     early. The few items that are watched closely are looked at whenever the wheel is advanced."""
 
-    __slots__ = ("_close", "_index", "_slots", "now", "tick")
+    __slots__ = ("_close", "_due", "_index", "_slots", "now", "tick")
 
     def __init__(self, now: float, tick: float = 0.25, slots: int = 256) -> None:
         self.now = now
@@ -36,6 +36,8 @@ class TimerWheel:
         self.tick = tick
         self._slots: list[set[Timed]] = [set() for _ in range(slots)]
         self._close: dict[Timed, None] = {}
+        self._due: set[Timed] = set()
+        """What the current tick has still to visit."""
         self._index = int(now / tick)
 
     def __len__(self) -> int:
@@ -57,6 +59,7 @@ class TimerWheel:
     def forget(self, item: Timed) -> None:
         """Stop to look after an item; harmless when it is not in the wheel."""
         self._slot(item).discard(item)
+        self._due.discard(item)
 
     def watch_closely(self, item: Timed) -> None:
         """Look at an item, which is not in the wheel, at every advance instead."""
@@ -79,11 +82,12 @@ class TimerWheel:
         self._index = index
         for step in range(index - steps + 1, index + 1):
             slot = step % len(self._slots)
-            due = self._slots[slot]
-            if not due:
+            if not self._slots[slot]:
                 continue
-            self._slots[slot] = set()
-            for item in due:
+            due, self._slots[slot] = self._slots[slot], set()
+            self._due = due
+            while due:  # an item that expires may make another leave
+                item = due.pop()
                 if item.deadline <= now:
                     # Back in first: what the item does on expiry may be to leave the wheel.
                     item.deadline = NEVER
