@@ -47,8 +47,8 @@ async def examine(asked: Questions) -> list[Finding]:
     uploads = _server_for(offline, servers, limits.MEDIA_CONFIG[0])
     upload, client, server, here, through = await asyncio.gather(
         limits.check_upload(offline, way_in or uploads, asked.token, patience),
-        discovery.check_client(way_in, main, patience),
-        discovery.check_server(way_in, main, patience),
+        discovery.check_client(way_in, main, config.well_known.client, patience),
+        discovery.check_server(way_in, main, config.well_known.server, patience),
         escapes.check_here(offline),
         escapes.check_way_in(way_in, patience),
     )

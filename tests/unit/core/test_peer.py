@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from synproxy.config.model import Server
 from synproxy.core.peer import Peer, least_conn, round_robin
 
 
-def peer(index: int = 0, **settings: object) -> Peer:
+def peer(index: int = 0, **settings: Any) -> Peer:
     return Peer(index, Server.model_validate({"address": "unix:/a", **settings}))
 
 
@@ -25,7 +27,7 @@ def peer(index: int = 0, **settings: object) -> Peer:
     ],
 )
 def test_a_server_is_usable_unless_it_is_down_or_full(
-    settings: dict[str, object], conns: int, usable: bool
+    settings: dict[str, Any], conns: int, usable: bool
 ) -> None:
     judged = peer(**settings)
     judged.conns = conns

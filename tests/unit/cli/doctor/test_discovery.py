@@ -39,7 +39,7 @@ async def test_clients_are_told_a_base_url(
         FakeSynapse(client=served).on(sockets / "proxy") as proxy,
         FakeSynapse(client=own).on(sockets / "synapse") as synapse,
     ):
-        found = await check_client(proxy, synapse, 5)
+        found = await check_client(proxy, synapse, None, 5)
     assert (found.check, found.subject, found.status) == ("well-known", CLIENT, status)
     assert reason in found.reason
     assert bool(found.remedy) is (status != "ok")
@@ -48,7 +48,7 @@ async def test_clients_are_told_a_base_url(
 async def test_browsers_may_read_it(sockets: Path) -> None:
     silent = FakeSynapse(client=client(MATRIX), cors=False)
     async with silent.on(sockets / "a") as proxy:
-        found = await check_client(proxy, None, 5)
+        found = await check_client(proxy, None, None, 5)
     assert found.status == "fail"
     assert "Access-Control-Allow-Origin" in found.reason
 
@@ -73,7 +73,7 @@ async def test_servers_are_told_a_name_with_a_port(
         FakeSynapse(server=served).on(sockets / "proxy") as proxy,
         FakeSynapse(server=own).on(sockets / "synapse") as synapse,
     ):
-        found = await check_server(proxy, synapse, 5)
+        found = await check_server(proxy, synapse, None, 5)
     assert (found.check, found.subject, found.status) == ("well-known", SERVER, status)
     assert reason in found.reason
     assert bool(found.remedy) is (status != "ok")
@@ -83,7 +83,7 @@ async def test_servers_are_told_a_name_with_a_port(
 async def test_an_error_is_no_answer(check: Any, sockets: Path) -> None:
     broken = FakeSynapse(overrides={CLIENT: (502, {}), SERVER: (502, {})})
     async with broken.on(sockets / "a") as proxy:
-        found = await check(proxy, None, 5)
+        found = await check(proxy, None, None, 5)
     assert (found.status, found.reason) == ("fail", "status 502")
 
 
@@ -91,17 +91,42 @@ async def test_an_error_is_no_answer(check: Any, sockets: Path) -> None:
 async def test_what_is_not_json_is_no_answer(check: Any, sockets: Path) -> None:
     page = FakeSynapse(overrides={CLIENT: (200, "<html>"), SERVER: (200, "[]")})
     async with page.on(sockets / "a") as proxy:
-        assert (await check(proxy, None, 5)).status == "fail"
+        assert (await check(proxy, None, None, 5)).status == "fail"
 
 
 @pytest.mark.parametrize("check", [check_client, check_server])
 async def test_nobody_answers(check: Any, sockets: Path) -> None:
-    assert (await check(None, None, 5)).status == "skip"
-    assert (await check(f"unix:{sockets}/gone", None, 5)).status == "skip"
+    assert (await check(None, None, None, 5)).status == "skip"
+    assert (await check(f"unix:{sockets}/gone", None, None, 5)).status == "skip"
 
 
 @pytest.mark.parametrize("check", [check_client, check_server])
 async def test_a_synapse_that_is_away_contradicts_nobody(check: Any, sockets: Path) -> None:
     served = FakeSynapse(client=client(MATRIX), server={"m.server": "a:443"})
     async with served.on(sockets / "a") as proxy:
-        assert (await check(proxy, f"unix:{sockets}/gone", 5)).status == "ok"
+        assert (await check(proxy, f"unix:{sockets}/gone", None, 5)).status == "ok"
+
+
+CONFIGURED = {
+    check_client: client(MATRIX),
+    check_server: {"m.server": "matrix.example.org:443"},
+}
+
+
+@pytest.mark.parametrize("check", [check_client, check_server])
+async def test_what_will_be_served_is_judged_before_the_start(check: Any) -> None:
+    assert (await check(None, None, CONFIGURED[check], 5)).status == "ok"
+    assert (await check(None, None, {}, 5)).status == "fail"
+
+
+@pytest.mark.parametrize("check", [check_client, check_server])
+async def test_what_is_served_is_what_the_configuration_says(check: Any, sockets: Path) -> None:
+    served = FakeSynapse(client=client(MATRIX), server={"m.server": "matrix.example.org:443"})
+    async with served.on(sockets / "a") as proxy:
+        assert (await check(proxy, None, CONFIGURED[check], 5)).status == "ok"
+        found = await check(proxy, None, {"other": "document"}, 5)
+    assert (found.status, found.reason) == (
+        "warn",
+        "what is served is not what the configuration says",
+    )
+    assert "reload" in found.remedy
