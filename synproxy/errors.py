@@ -52,7 +52,8 @@ class DownstreamError(SynproxyError):
 class Failure(StrEnum):
     """How an attempt on a server failed; the names follow nginx's proxy_next_upstream."""
 
-    CONNECT = "connect"  # refused, missing socket, permission: nothing was sent
+    CONNECT = "connect"  # permission, no route...: nothing was sent
+    REFUSED = "refused"  # nobody listens, or the socket is missing: nothing was sent
     CONNECT_TIMEOUT = "connect_timeout"
     STALE = "stale"  # a reused connection closed before any byte of the answer
     CLOSED = "closed"  # a fresh connection closed or reset before any byte of the answer

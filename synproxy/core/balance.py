@@ -211,6 +211,11 @@ class Balancer:
         """A server's :class:`Status`."""
         return self._peers[index].health
 
+    @property
+    def any_up(self) -> bool:
+        """Whether any server is up, as far as is known."""
+        return any(peer.health == Status.UP and not peer.down for peer in self._peers)
+
     def places(self, index: int) -> float:
         """How many more requests a server may take; infinite without ``max_conns``."""
         peer = self._peers[index]

@@ -24,3 +24,10 @@ RESPONSE_HEAD: Final = 128 * 1024
 
 INTERIM_RESPONSES: Final = 16
 """1xx answers before the final one."""
+
+HELD_REQUESTS: Final = 10_000
+"""Requests of one pool that wait for servers which restart (``restart_hold``)."""
+
+ADMITTED_AT_ONCE: Final = 50
+"""Waiting requests that a server gets at one tick of the timer: as many as Twisted's listen
+backlog takes, so that a worker that has just started is not met by thousands of connections."""

@@ -15,6 +15,7 @@ NON_IDEMPOTENT: Final = frozenset({b"POST", b"LOCK", b"PATCH"})
 
 _CONDITION: Final = {
     Failure.CONNECT: "error",
+    Failure.REFUSED: "error",
     Failure.STALE: "error",
     Failure.CLOSED: "error",
     Failure.TRUNCATED: "error",

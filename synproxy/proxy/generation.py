@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from synproxy.config.model import Config, Http, ProxySettings
     from synproxy.core.variables import RequestView
     from synproxy.core.wheel import TimerWheel
+    from synproxy.upstream.watch import Watches
 
 
 _DECISIONS: Final = 4096
@@ -170,6 +171,11 @@ class Generation:
             return None
         respond = answer_for(405, allow=b", ".join(methods), cors=cors_for(path))
         return replace(self._nowhere, respond=respond)
+
+    def watch(self, watches: Watches) -> None:
+        """Begin to serve: watch the servers of pools that want it."""
+        for pool in self.pools.values():
+            pool.watch(watches)
 
     def retire(self) -> None:
         """Another generation has taken over: keep no idle connections."""

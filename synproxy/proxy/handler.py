@@ -10,6 +10,7 @@ from synproxy.core.record import ExchangeRecord, refused_request_line
 from synproxy.core.redact import redact
 from synproxy.proxy.answers import answer_for
 from synproxy.proxy.exchange import Exchange
+from synproxy.upstream.watch import Watches
 
 if TYPE_CHECKING:
     import asyncio
@@ -42,6 +43,7 @@ class ProxyHandler:
         "loop",
         "scheme",
         "settings",
+        "watches",
         "wheel",
     )
 
@@ -59,6 +61,7 @@ class ProxyHandler:
         self.scheme = scheme
         self.draining = False
         self.connections: set[ClientConnection] = set()
+        self.watches = Watches(wheel)
         self.generation: Generation
         self.settings: Http
         self.use(generation)
@@ -67,6 +70,7 @@ class ProxyHandler:
         """Requests from now on follow this generation; those in progress keep theirs."""
         self.generation = generation
         self.settings = generation.http
+        generation.watch(self.watches)
 
     def begin(self, client: ClientConnection, line: RequestLine, block: HeaderBlock) -> Exchange:
         """See :class:`synproxy.downstream.connection.Handler`."""

@@ -37,6 +37,9 @@ _log = logging.getLogger("synproxy")
 _TICK: Final = 0.25
 """Seconds between two looks at deadlines and the log buffer."""
 
+_HURRIED_TICK: Final = 0.05
+"""The same while requests wait for a server to come back."""
+
 
 def serve(config_path: Path, config: Config, loop: str = "uvloop") -> int:
     """Serve until a signal ends it; returns the exit code.
@@ -149,7 +152,8 @@ class Child:
             systemd.watchdog()
         if self.handler.draining:
             self._look_at_drain()
-        self._timer = self._loop.call_later(_TICK, self._tick)
+        tick = _HURRIED_TICK if self.wheel.hurried else _TICK
+        self._timer = self._loop.call_later(tick, self._tick)
 
     # --- reload
 
@@ -200,6 +204,7 @@ class Child:
         _log.info("draining %d connections", len(connections))
         self._close_listeners(self._servers)
         self.handler.draining = True
+        self.handler.watches.drain()
         for connection in list(connections):
             connection.shut_down_idle()
         self._drain_deadline = self._loop.time() + self._config.shutdown_timeout

@@ -1,25 +1,31 @@
 """A pool: the servers of one group, their idle connections, and how new ones are made.
 
 Idle connections are kept as nginx's ``keepalive`` does: a bounded number over all servers, the
-least recently used goes first. Must not know clients or routes.
+least recently used goes first. Requests that must wait do so in its lobby. Must not know clients or
+routes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import re
 import socket
 from typing import TYPE_CHECKING, Final, Protocol
 
 from synproxy.core.balance import Balancer
+from synproxy.core.health import Status
 from synproxy.core.wheel import TimerWheel
 from synproxy.errors import Failure, UpstreamError
 from synproxy.upstream.connection import ServerConnection
+from synproxy.upstream.lobby import Lobby
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from synproxy.config.model import Pool
+    from synproxy.core.waiting import Ticket
+    from synproxy.upstream.watch import Watch, Watches
 
 _BACKLOG_FULL_RETRY: Final = 0.01
 """Seconds until a UNIX socket whose listen backlog is full is tried again. nginx gives up at once
@@ -27,8 +33,12 @@ _BACKLOG_FULL_RETRY: Final = 0.01
 again soon."""
 
 
+_REFUSING: Final = frozenset({errno.ECONNREFUSED, errno.ENOENT})
+_ERROR_NUMBER: Final = re.compile(r"\[Errno ([0-9]+)\]")
+
+
 class Connector(Protocol):
-    """Who waits for a new connection: an exchange."""
+    """Who waits for a new connection: an exchange, or the watch of a server."""
 
     def connected(self, connection: ServerConnection) -> None: ...
 
@@ -73,7 +83,8 @@ class Connecting:
             raise
         except OSError as error:
             self._wheel.forget(self)
-            self._failed(Failure.CONNECT, error.strerror or type(error).__name__)
+            failure = Failure.REFUSED if _is_refusal(error) else Failure.CONNECT
+            self._failed(failure, error.strerror or type(error).__name__)
             return
         self._wheel.forget(self)
         waiter, self.waiter = self.waiter, None
@@ -91,7 +102,17 @@ class Connecting:
 class ServerPool:
     """One pool of a loaded configuration."""
 
-    __slots__ = ("_idle", "_order", "balancer", "name", "retired", "settings", "wheel")
+    __slots__ = (
+        "_idle",
+        "_order",
+        "_watches",
+        "balancer",
+        "lobby",
+        "name",
+        "retired",
+        "settings",
+        "wheel",
+    )
 
     def __init__(self, name: str, settings: Pool, wheel: TimerWheel) -> None:
         self.name = name
@@ -99,6 +120,9 @@ class ServerPool:
         self.wheel = wheel
         self.balancer = Balancer(settings)
         self.retired = False
+        self.lobby: Lobby | None = None
+        """Where requests wait; only there while some do."""
+        self._watches: list[Watch] = []
         self._idle: list[list[ServerConnection]] = [[] for _ in settings.servers]
         self._order: dict[ServerConnection, None] = {}
 
@@ -151,6 +175,71 @@ class ServerPool:
         for connection in list(self._order):
             self.forget(connection)
             connection.abort()
+        for watch in self._watches:
+            watch.prune()
+
+    # --- the health of servers, and who waits for them
+
+    @property
+    def watched(self) -> bool:
+        """Whether refused connections and checks have a say."""
+        return bool(self._watches)
+
+    def watch(self, watches: Watches) -> None:
+        """Begin to serve: watch the servers if the configuration wants it."""
+        if self.settings.health_check is not None or self.settings.restart_hold:
+            self._watches = [watches.of(self, index) for index in range(len(self._idle))]
+            for index, watch in enumerate(self._watches):
+                watch.tell(self, index)
+
+    @property
+    def over(self) -> bool:
+        """Retired, and no request needs it any more."""
+        return self.retired and self.lobby is None and not self.balancer.in_use
+
+    def refused(self, index: int, reason: str) -> None:
+        """A connection to a watched server was refused: its process is not there."""
+        for connection in self._idle[index].copy():
+            self.forget(connection)
+            connection.abort()
+        self._watches[index].refused(reason)
+
+    def server_changed(self, index: int, status: int) -> None:
+        """From the watch of a server: its :class:`Status` is another one."""
+        self.balancer.mark(index, status)
+        if self.lobby is not None:
+            if status == Status.UP:
+                self.lobby.server_back(index)
+            else:
+                self.lobby.server_away(index)
+
+    def server_answered(self, index: int) -> None:
+        """From the watch of a server that was up before: it still is."""
+        if self.lobby is not None:
+            self.lobby.server_back(index)
+
+    def hold(self, ticket: Ticket, *, confirm: int | None = None) -> bool:
+        """Let a request wait for a server that restarts, or, with ``confirm``, until it is known
+        whether that server still takes connections; False: too many wait already."""
+        if self.lobby is None:
+            self.lobby = Lobby(self)
+        held = self.lobby.hold(ticket)
+        if held and confirm is not None:
+            self._watches[confirm].look_soon()
+        return held
+
+    def queue(self, ticket: Ticket) -> bool:
+        """Let a request wait for a place on a full server; False: too many wait already."""
+        if self.lobby is None:
+            self.lobby = Lobby(self)
+        return self.lobby.queue(ticket)
+
+    def leave(self, ticket: Ticket) -> None:
+        """A request waits no more; harmless when it has been admitted."""
+        if self.lobby is not None:
+            self.lobby.leave(ticket)
+
+    # --- new connections
 
     def connect(
         self, index: int, waiter: Connector, *, timeout: float, keepalive: bool
@@ -192,3 +281,11 @@ async def _open_unix(
             await asyncio.sleep(_BACKLOG_FULL_RETRY)
         else:
             return connection
+
+
+def _is_refusal(error: OSError) -> bool:
+    """Nobody listens there. asyncio puts the errors of several addresses into one text."""
+    if error.errno is not None:
+        return error.errno in _REFUSING
+    numbers = _ERROR_NUMBER.findall(str(error))
+    return bool(numbers) and all(int(number) in _REFUSING for number in numbers)

@@ -118,19 +118,30 @@ class ScriptedServer:
         return f"unix:{self.path}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_unix_server(self._accept, str(self.path))
+        await self.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.stop()
 
+    async def start(self) -> None:
+        """Listen, for the first time or again."""
+        self._server = await asyncio.start_unix_server(self._accept, str(self.path))
+
     def stop(self) -> None:
-        """Listen no more, and drop every connection."""
+        """Listen no more, and drop every connection; the socket is gone, as with SIGTERM."""
         if self._server is not None:
             self._server.close()
         for peer in self._all:
             peer.writer.transport.abort()
+        self._all.clear()
         self.path.unlink(missing_ok=True)
+
+    def crash(self) -> None:
+        """The same, but a socket stays behind and refuses, as with SIGKILL."""
+        self.stop()
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(self.path))
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
@@ -198,6 +209,7 @@ class Proxy:
         for connection in list(self.handler.connections):
             connection.transport.abort()
         self.generation.retire()
+        self.handler.watches.drain()
         for _ in range(5):
             await asyncio.sleep(0)
 
@@ -228,6 +240,14 @@ class Proxy:
     def pass_time(self, seconds: float) -> None:
         """Let the deadlines of the next seconds pass."""
         self.wheel.advance(self.wheel.now + seconds)
+
+    def reload(self, **changes: Any) -> None:
+        """A new generation takes over, as on SIGHUP, with other sections in its configuration."""
+        old = self.generation
+        self._config = Config.model_validate({**self._config.model_dump(), **changes})
+        self.generation = Generation(self._config, self.wheel)
+        self.handler.use(self.generation)
+        old.retire()
 
     @property
     def idle(self) -> int:
