@@ -68,7 +68,16 @@ def test_a_body_of_which_nothing_was_sent_needs_no_repeating() -> None:
 @pytest.mark.parametrize(
     ("condition", "failures"),
     [
-        ("error", {Failure.CONNECT, Failure.STALE, Failure.CLOSED, Failure.TRUNCATED}),
+        (
+            "error",
+            {
+                Failure.CONNECT,
+                Failure.REFUSED,
+                Failure.STALE,
+                Failure.CLOSED,
+                Failure.TRUNCATED,
+            },
+        ),
         ("timeout", {Failure.CONNECT_TIMEOUT, Failure.SEND_TIMEOUT, Failure.READ_TIMEOUT}),
         ("invalid_header", {Failure.INVALID}),
         ("non_idempotent", set()),
