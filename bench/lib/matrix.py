@@ -40,7 +40,6 @@ SEND_HEAD = REQUEST_HEAD.replace("GET ", "PUT ").replace(
 # The headers of an answer of Synapse 1.163.2, in its order and spelling.
 ANSWER_HEAD = (
     "HTTP/1.1 200 OK\r\n"
-    "Transfer-Encoding: chunked\r\n"
     "Server: Synapse/1.163.2\r\n"
     "Date: {date}\r\n"
     "Content-Type: application/json\r\n"
@@ -49,6 +48,7 @@ ANSWER_HEAD = (
     "Access-Control-Allow-Methods: GET, HEAD, POST, PUT, DELETE, OPTIONS\r\n"
     "Access-Control-Allow-Headers: X-Requested-With, Content-Type, Authorization, Date\r\n"
     "Access-Control-Expose-Headers: Synapse-Trace-Id, Server\r\n"
+    "Transfer-Encoding: chunked\r\n"
     "\r\n"
 )
 CHECK_PREFIX = b"since=check"
@@ -90,6 +90,17 @@ def chunked_answer(body: bytes, now: float) -> bytes:
     """An answer as Twisted writes it: one chunk and the last one."""
     head = ANSWER_HEAD.format(date=formatdate(now, usegmt=True)).encode()
     return b"%s%x\r\n%s\r\n0\r\n\r\n" % (head, len(body), body)
+
+
+def unchunk(data: bytes) -> bytes:
+    """The content of a whole chunked body; raises ValueError when it is none."""
+    content = b""
+    while data:
+        size, _, data = data.partition(b"\r\n")
+        length = int(size, 16)
+        content += data[:length]
+        data = data[length + 2 :]
+    return content
 
 
 def closing(answer: bytes) -> bytes:
