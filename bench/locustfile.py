@@ -23,6 +23,8 @@ from locust.contrib.fasthttp import FastResponse
 
 CLIENT = "/_matrix/client/v3"
 FEDERATION = "/_matrix/federation/v1"
+NOBODY = "127.1.0.0:1"
+"""The name of a server on loopback that does not listen: Synapse is refused at once."""
 _NUMBERS = itertools.count(1)
 
 
@@ -174,8 +176,8 @@ class MatrixUser(Peer):
         """What this user uploaded, compared by its hash; before that, something unknown."""
         download = "/_matrix/client/v1/media/download"
         if not self.media:
-            path = f"{download}/{self.localpart}.invalid/none?timeout_ms=0"
-            # 200: a stand-in. Synapse has no such media and cannot ask that server for it.
+            path = f"{download}/{NOBODY}/none?timeout_ms=0"
+            # 200: a stand-in. Synapse has no such media, and nobody answers there for it.
             missing = (200, 404, 502, 504)
             self.call("GET", path, "download (missing)", accept=missing, headers=self.headers)
             return
@@ -193,10 +195,8 @@ class MatrixUser(Peer):
 
 class RemoteServer(Peer):
     """Another homeserver. Its signatures are worth nothing, so that a real Synapse answers 401:
-    which shows that the request came through to a federation worker.
-
-    Its name is a loopback address without a server, so that Synapse, which wants its keys, learns
-    at once that there are none."""
+    which shows that the request came through to a federation worker. Its name is as NOBODY's, for
+    Synapse wants its keys."""
 
     weight = 1
 
