@@ -86,7 +86,7 @@ format: .venv/.ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/.ready bench-tools
+bench: .venv/.ready bench-tools lab-tools
 	$(BIN)/python -m bench $(ARGS)
 
 clean:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import workloads
-from bench.lib import machine, procs, proxies, result, running
+from bench.lib import machine, procs, proxies, result, running, synapse
 from bench.lib.proxies import Proxy
 from bench.lib.report import report
 from bench.lib.result import Results, Sample
@@ -35,8 +36,12 @@ def measure(case: Case, proxy: Proxy, settings: Settings, directory: Path) -> li
         ) as started:
             return case.run(Stage(proxy, case.setup, settings, directory, started))
     except (RuntimeError, OSError, ValueError) as error:
-        problem = f"{type(error).__name__}: {error}"
-        return [Sample(row.key, proxy.name, None, problems=(problem,)) for row in case.rows]
+        return _failed(case, proxy, error)
+
+
+def _failed(case: Case, proxy: Proxy, error: Exception) -> list[Sample]:
+    problem = f"{type(error).__name__}: {error}"
+    return [Sample(row.key, proxy.name, None, problems=(problem,)) for row in case.rows]
 
 
 def one_round(
@@ -46,16 +51,26 @@ def one_round(
     samples: list[Sample] = []
     for case in cases:
         adapted = _cores(case, settings)
-        with (
-            procs.pinned(adapted.load_cores),
-            running.standin(directory, case.setup, case.sizes, adapted.load_cores),
-        ):
-            for proxy in chosen:
-                done = measure(case, proxy, adapted, directory)
-                samples += done
-                for one in done:
-                    _tell(one)
+        try:
+            with procs.pinned(adapted.load_cores), _workers(case, directory, adapted):
+                for proxy in chosen:
+                    done = measure(case, proxy, adapted, directory)
+                    samples += done
+                    _tell(done)
+        except RuntimeError as error:
+            done = [one for proxy in chosen for one in _failed(case, proxy, error)]
+            samples += done
+            _tell(done)
     return samples
+
+
+def _workers(
+    case: Case, directory: Path, settings: Settings
+) -> contextlib.AbstractContextManager[None]:
+    """What is behind the proxies."""
+    if case.synapse:
+        return synapse.synapse(directory, case.setup)
+    return running.standin(directory, case.setup, case.sizes, settings.load_cores)
 
 
 def _cores(case: Case, settings: Settings) -> Settings:
@@ -68,10 +83,11 @@ def _cores(case: Case, settings: Settings) -> Settings:
     return replace(settings, proxy_cores=tuple(cores[-2:]), load_cores=tuple(cores[:-2]))
 
 
-def _tell(one: Sample) -> None:
-    figure = one.absent if one.cost is None else f"{one.cost:.4g}"
-    problems = "".join(f"\n  INVALID: {problem}" for problem in one.problems)
-    sys.stderr.write(f"{one.row:16} {one.proxy:12} {figure}{problems}\n")
+def _tell(samples: Sequence[Sample]) -> None:
+    for one in samples:
+        figure = one.absent if one.cost is None else f"{one.cost:.4g}"
+        problems = "".join(f"\n  INVALID: {problem}" for problem in one.problems)
+        sys.stderr.write(f"{one.row:16} {one.proxy:12} {figure}{problems}\n")
 
 
 def describe(cases: Sequence[Case], chosen: Sequence[Proxy], settings: Settings) -> Results:

@@ -87,14 +87,8 @@ def _wrong(data: bytes, expected: str) -> str:
     head, _, rest = data.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200 "):
         return f"answered {head[:40]!r}"
-    body = b""
-    while rest:
-        size, _, rest = rest.partition(b"\r\n")
-        length = int(size, 16)
-        body += rest[:length]
-        rest = rest[length + 2 :]
     try:
-        got = matrix.unseal(body)["next_batch"]
+        got = matrix.unseal(matrix.unchunk(rest))["next_batch"]
     except (ValueError, KeyError) as error:
         return f"bad body: {error}"
     return "" if got == expected else f"answer of another request: {got} instead of {expected}"

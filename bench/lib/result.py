@@ -97,7 +97,7 @@ class Results:
         ratios = []
         for one, other in pairs:
             above, below = getattr(one, of), getattr(other, of)
-            if not (one.valid and other.valid and above is not None and below):
+            if not (one.valid and other.valid and above is not None and below and below > 0):
                 return None
             ratios.append(above / below)
         return spread(ratios)

@@ -157,5 +157,7 @@ class Case:
     """Whether it also runs, unasked, in a quick run."""
     tools: tuple[tuple[str, str], ...] = (("wrk", "wrk"),)
     """Programs that it needs, and the Debian packages that hold them."""
+    synapse: bool = False
+    """Whether a real Synapse is behind the proxies, and not the stand-in."""
     all_cores: bool = False
     """Whether the proxy has as many cores as processes, shared with the load if they are few."""

@@ -62,4 +62,5 @@ TARGETS = (
     Target("g full", 2, "nginx"),
     Target("i two", 1.8, to_row="i one", of="rate", at_least=True),
     Target("j p50", 0.15),
+    Target("j synapse p50", 0.15),
 )
