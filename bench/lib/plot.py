@@ -51,6 +51,8 @@ def draw(results: Results, files: list[Path]) -> bool:
     _scale(axes, lines)
     for place, (row, found) in enumerate(lines):
         _line(axes, place, row, found)
+        if absent := next((one.absent for one in results.samples(row.key, OURS)), ""):
+            _text(axes, 1.02, place, absent, FAINT)
     _explain(figure, axes, lines)
     for file in files:
         figure.savefig(file, dpi=150)
