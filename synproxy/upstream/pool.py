@@ -272,15 +272,21 @@ class ServerPool:
 async def _open_unix(
     loop: asyncio.AbstractEventLoop, factory: Callable[[], ServerConnection], path: str
 ) -> ServerConnection:
-    while True:
-        try:
-            _, connection = await loop.create_unix_connection(factory, path)
-        except OSError as error:
-            if error.errno != errno.EAGAIN:
-                raise
-            await asyncio.sleep(_BACKLOG_FULL_RETRY)
-        else:
-            return connection
+    # The connect is our own: asyncio takes EAGAIN, which for a UNIX socket means that nothing
+    # happened (connect(2)), for a connection that is on its way, and never hears of it again.
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        while True:
+            try:
+                sock.connect(path)
+                break
+            except BlockingIOError:
+                await asyncio.sleep(_BACKLOG_FULL_RETRY)
+    except BaseException:
+        sock.close()
+        raise
+    _, connection = await loop.create_unix_connection(factory, sock=sock)
+    return connection
 
 
 def _is_refusal(error: OSError) -> bool:
