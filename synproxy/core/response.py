@@ -131,7 +131,8 @@ class ResponseHead:
                     self.passed = [
                         line for line in passed if line.partition(b":")[0].lower() not in strip
                     ]
-                self.upgrade = special.get(b"upgrade", b"")
+                if b"upgrade" in names:
+                    self.upgrade = special.get(b"upgrade", b"")
             length = special.get(b"content-length")
             encoding = special.get(b"transfer-encoding")
             if encoding is not None:
