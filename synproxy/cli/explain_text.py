@@ -82,6 +82,8 @@ def _upstream(explanation: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if key["template"]:
         turns = ", so the servers take turns" if key["kind"] == "empty" else ""
         yield "key", f"{key['template']} = {_value(key['value'], key['kind'])}{turns}"
+        if "note" in key:
+            yield "", key["note"]
     servers = explanation["servers"]
     yield from _labelled(
         "servers", [f"{'>' if n == 0 else ' '} {s}" for n, s in enumerate(servers)]
@@ -107,6 +109,10 @@ def _value(value: str, kind: str) -> str:
     """A value with a word on what it is, where it is not what stands in the request."""
     if kind == "localpart":
         return f"{value!r} (the user, read from the token)"
+    if kind == "token":
+        return f"{value!r} (a hash of the token, which does not name its user)"
+    if kind == "address":
+        return f"{value!r} (the client's address, for there is no token)"
     if kind == "hash":
         return f"a token, not shown (SHA-256 {value}...)"
     return repr(value)

@@ -13,6 +13,7 @@ from synproxy.cli.secrets import Secrets
 from synproxy.cli.terminal import show
 from synproxy.core.allowlist import AccessVerdict
 from synproxy.core.redact import REDACTED
+from synproxy.core.user_key import Source
 from synproxy.proxy.generation import CompiledRoute
 
 
@@ -109,11 +110,10 @@ def _upstream(
     pool, settings = target.pool, route.settings
     key = b"" if target.key is None else target.key.render(request)
     written = key_template(pool.settings)
-    shown_key, kind = secrets.shown_key(key) if target.key else ("", "none")
     return {
         "maps": _maps(offline, request, [template, written], secrets),
         "pool": {"name": pool.name, "written": template, "balance": balance_text(pool.settings)},
-        "key": {"template": written, "value": shown_key, "kind": kind},
+        "key": {"template": written, **_key(offline, request, written, key, secrets)},
         "servers": preference(pool, key),
         "limits": {
             "client_max_body_size": route.max_body,
@@ -128,6 +128,36 @@ def _upstream(
             for field, value in offline.upstream_head(route, request)
         ],
     }
+
+
+_USER_KINDS = {
+    Source.TOKEN: "localpart",
+    Source.HASH: "token",
+    Source.ADDRESS: "address",
+    Source.NOTHING: "empty",
+}
+"""Without a network: nobody is asked whose a token is."""
+
+
+def _key(
+    offline: Offline, request: Request, template: str, key: bytes, secrets: Secrets
+) -> dict[str, str]:
+    """The sticky key, what it is, and what will come of it if that cannot be known here."""
+    if not template:
+        return {"value": "", "kind": "none"}
+    if template not in ("$synapse_user", "${synapse_user}"):
+        value, kind = secrets.shown_key(key)
+        return {"value": value, "kind": kind}
+    key, source = offline.generation.users.resolve(request)
+    found = {"value": show(key), "kind": _USER_KINDS[source]}
+    if source is Source.HASH:
+        pool = offline.config.synapse.whoami
+        found["note"] = (
+            f"it becomes the user once pool {pool} has said whose the token is"
+            if pool is not None
+            else "synapse.whoami can name a pool that knows the user"
+        )
+    return found
 
 
 def _shown_field(name: bytes, value: bytes, secrets: Secrets) -> str:

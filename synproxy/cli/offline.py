@@ -98,7 +98,7 @@ class Offline:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.generation = Generation(config, TimerWheel(0.0))
+        self.generation = Generation(config, TimerWheel(0.0), look_up=False)
         self.variables = self.generation.variables
         self.routes = self.generation.table.routes
         """The written ones by their index, then those that other settings imply."""

@@ -371,6 +371,7 @@ class Respond(Section):
     """An answer made by synproxy itself (nginx ``return``), as a Matrix JSON error from 400 up."""
 
     status: Count = Field(ge=200, le=599)
+    """The status code."""
     errcode: str | None = None
     """The Matrix error code, such as M_FORBIDDEN."""
     error: str | None = None
@@ -405,6 +406,19 @@ class Route(Section):
     """What this route changes in ``proxy``."""
     maintenance: Flag = False
     """Whether all requests are answered with 503, as ``maintenance`` of the whole file says."""
+
+
+class Synapse(Section):
+    """What synproxy asks Synapse itself."""
+
+    whoami: str | None = None
+    """The pool that is asked, once, whose an access token is that does not say so itself: those of
+    matrix-authentication-service, application services and guests; absent: nobody is asked, and
+    ``$synapse_user`` is a hash of such a token."""
+    whoami_entries: Count = Field(default=10_000, ge=2)
+    """How many such tokens are known at most, under a hash of each."""
+    whoami_ttl: Duration = 3600.0
+    """How long an answer holds, unless Synapse answers 401 to the token before."""
 
 
 class WellKnown(Section):
@@ -458,6 +472,8 @@ class Config(Section):
     """Groups of servers by name."""
     routes: tuple[Route, ...] = ()
     """What goes where."""
+    synapse: Synapse = Synapse()
+    """Questions to Synapse."""
     well_known: WellKnown = WellKnown()
     """Documents by which clients and other homeservers find this one."""
     maintenance: Maintenance = Maintenance()

@@ -78,6 +78,7 @@ class _Checker:
             self._check_pool(("pools", name), name, _mapping(pool))
         check_pools(self._document, self._pools)
         self._check_routes()
+        self._check_whoami()
         check_well_known(self._document, self._well_known)
 
     # Listeners and access
@@ -299,6 +300,12 @@ class _Checker:
             if not hint and place != path:
                 hint = f"route {quoted(route)} uses it as a pool"
             self._document.at_value(place, f"no pool is named {quoted(name)}", hint)
+
+    def _check_whoami(self) -> None:
+        name = _mapping(self._tree.get("synapse")).get("whoami")
+        if isinstance(name, str) and name not in self._pools:
+            hint = did_you_mean(name, self._pools)
+            self._document.at_value(("synapse", "whoami"), f"no pool is named {quoted(name)}", hint)
 
     def _map_results(self, name: str) -> Iterator[tuple[Path, str]]:
         """Every value of a map with its place, as written."""

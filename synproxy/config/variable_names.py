@@ -22,14 +22,18 @@ BUILTIN_VARIABLES = frozenset(
         "request_id",
         "request_method",
         "request_uri",
+        "room_id",
         "scheme",
         "server_addr",
         "server_port",
         "server_protocol",
+        "synapse_user",
         "uri",
+        "x_matrix_origin",
     }
 )
-"""Every builtin variable without a free part in its name (https://nginx.org/en/docs/varindex.html)."""
+"""Every builtin variable without a free part in its name: nginx's
+(https://nginx.org/en/docs/varindex.html), and three that know Matrix."""
 
 VARIABLE_PREFIXES = ("arg_", "cookie_", "http_")
 """``$arg_since``, ``$cookie_session``, ``$http_upgrade``: the rest of the name is free."""

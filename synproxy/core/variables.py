@@ -1,6 +1,7 @@
 """nginx's variables and the templates that use them.
 
-Values are nginx's, byte for byte (ngx_http_variables.c, release 1.22). This module must not know
+Values are nginx's, byte for byte (ngx_http_variables.c, release 1.22); ``$room_id``,
+``$synapse_user`` and ``$x_matrix_origin`` are ours. This module must not know
 who asks, and opens nothing.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from synproxy.config.model import Map
 from synproxy.config.variable_names import template_parts
 from synproxy.core.maps import compile_map
+from synproxy.core.matrix_keys import room_id, x_matrix_origin
 from synproxy.core.template import (
     Render,
     RequestView,
@@ -20,6 +22,7 @@ from synproxy.core.template import (
     constant_template,
     join_templates,
 )
+from synproxy.core.user_key import UserKeys
 
 __all__ = ["RequestView", "Scope", "Template", "Variables"]
 
@@ -51,11 +54,15 @@ _BUILTINS: Mapping[str, tuple[Scope, Render]] = {
     "request_id": (Scope.REQUEST, lambda view: view.request_id),
     "request_method": (Scope.REQUEST, lambda view: view.method),
     "request_uri": (Scope.REQUEST, lambda view: view.target),
+    "room_id": (Scope.REQUEST, room_id),
     "scheme": (Scope.CONNECTION, lambda view: view.scheme),
     "server_addr": (Scope.CONNECTION, lambda view: view.server_addr),
     "server_port": (Scope.CONNECTION, lambda view: view.server_port),
     "server_protocol": (Scope.REQUEST, lambda view: view.version),
+    # What is known of a token's owner changes between two requests of one connection.
+    "synapse_user": (Scope.REQUEST, UserKeys().key),
     "uri": (Scope.REQUEST, lambda view: view.path),
+    "x_matrix_origin": (Scope.HEADERS, x_matrix_origin),
 }
 
 
@@ -140,17 +147,26 @@ class Variables:
     """The maps of one configuration, compiled, and every other variable.
 
     ``captures`` are the names of the groups in the routes' regexes. Names do not tell case apart
-    (nginx). Raises ValueError for an unknown variable, a cycle of maps, or a bad map.
+    (nginx). ``users`` says what ``$synapse_user`` is worth; without it nobody is asked. Raises
+    ValueError for an unknown variable, a cycle of maps, or a bad map.
     """
 
-    __slots__ = ("_captures", "_declared", "_maps", "_open")
+    __slots__ = ("_builtins", "_captures", "_declared", "_maps", "_open")
 
-    def __init__(self, maps: Mapping[str, Map], captures: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        maps: Mapping[str, Map],
+        captures: Iterable[str] = (),
+        users: UserKeys | None = None,
+    ) -> None:
+        self._builtins = dict(_BUILTINS)
+        if users is not None:
+            self._builtins["synapse_user"] = (Scope.REQUEST, users.key)
         self._captures = {name.lower(): name for name in captures}
         self._declared: dict[str, Map] = {}
         for name, declared in maps.items():
             folded = name.lower()
-            if folded in _BUILTINS:
+            if folded in self._builtins:
                 raise ValueError(f"the map ${name} has the name of a builtin variable")
             if folded in self._declared:
                 raise ValueError(f"the map ${name} exists twice (case does not count)")
@@ -173,8 +189,8 @@ class Variables:
         text = f"${written}"
         if name in self._declared:
             return Template(text, *self._map(name))
-        if name in _BUILTINS:
-            return Template(text, *_BUILTINS[name])
+        if name in self._builtins:
+            return Template(text, *self._builtins[name])
         for prefix, (scope, make) in _PREFIXES.items():
             if name.startswith(prefix) and name != prefix:
                 return Template(text, scope, make(name.removeprefix(prefix)))

@@ -547,6 +547,10 @@ class Exchange:
         client = self.client
         minor = self._line.minor
         self.status = status = head.status
+        if status == 401:
+            self.generation.users.refused(
+                self.block.value(b"authorization"), split_target(self._line.target)[1]
+            )
         keep_alive = client.can_persist
         out = [
             b"HTTP/1.1 %d %b\r\n" % (status, head.reason),

@@ -17,10 +17,12 @@ from synproxy.core.memo import Memo
 from synproxy.core.response import ALWAYS_HIDDEN
 from synproxy.core.routes import RouteTable
 from synproxy.core.target import normalise_path
+from synproxy.core.user_key import Owners, UserKeys
 from synproxy.core.variables import Scope, Template, Variables
 from synproxy.proxy.answers import LocalAnswer, answer_for, cors_for
 from synproxy.proxy.edge import edge_routes
 from synproxy.upstream.pool import ServerPool
+from synproxy.upstream.whoami import Whoami
 from synproxy.wire.response_reader import ResponseReader
 
 if TYPE_CHECKING:
@@ -90,7 +92,11 @@ class Decision(NamedTuple):
 
 
 class Generation:
-    """Compiled from one :class:`Config`; replaced as a whole on reload."""
+    """Compiled from one :class:`Config`; replaced as a whole on reload.
+
+    ``previous``: the generation whose place it takes, and whose knowledge of tokens it keeps.
+    ``look_up``: whether Synapse may be asked whose a token is.
+    """
 
     __slots__ = (
         "_decisions",
@@ -103,10 +109,18 @@ class Generation:
         "routes",
         "server_line",
         "table",
+        "users",
         "variables",
     )
 
-    def __init__(self, config: Config, wheel: TimerWheel) -> None:
+    def __init__(
+        self,
+        config: Config,
+        wheel: TimerWheel,
+        previous: Generation | None = None,
+        *,
+        look_up: bool = True,
+    ) -> None:
         self.config = config
         self.http: Http = config.http
         self.compression = Compression(config.http.gzip) if config.http.gzip.enabled else None
@@ -116,10 +130,14 @@ class Generation:
             [*config.routes, *(implied.route for implied in edge)],
             ahead=[written + number for number, implied in enumerate(edge) if implied.ahead],
         )
-        self.variables = variables = Variables(config.maps, self.table.capture_names)
         self.pools = {
             name: ServerPool(name, settings, wheel) for name, settings in config.pools.items()
         }
+        known = previous.users.owners if previous is not None else None
+        self.users: UserKeys = (
+            _user_keys(config, self.pools, wheel, known) if look_up else UserKeys()
+        )
+        self.variables = variables = Variables(config.maps, self.table.capture_names, self.users)
         targets = {name: PoolTarget(pool, variables) for name, pool in self.pools.items()}
         readers = cache(ResponseReader)
         self.routes = [
@@ -225,6 +243,18 @@ def _compile(
         pool_name=pool_name,
         targets=targets,
     )
+
+
+def _user_keys(
+    config: Config, pools: Mapping[str, ServerPool], wheel: TimerWheel, known: Owners | None
+) -> UserKeys:
+    settings = config.synapse
+    if settings.whoami is None:
+        return UserKeys()
+    owners = Owners(settings.whoami_entries, settings.whoami_ttl, wheel)
+    if known is not None and (known.entries, known.ttl) == (owners.entries, owners.ttl):
+        owners = known  # without it a reload would move users to other workers for a moment
+    return UserKeys(owners, Whoami(pools[settings.whoami], owners.learn).ask)
 
 
 def _respond(written: Respond | None) -> LocalAnswer | None:

@@ -168,7 +168,7 @@ class Child:
         access_log = self._access_log
         try:
             config = load(self._path)
-            generation = Generation(config, self.wheel)
+            generation = Generation(config, self.wheel, self.handler.generation)
             if config.access_log != self._config.access_log:
                 access_log = AccessLog(config.access_log)
             await self._listen(config)

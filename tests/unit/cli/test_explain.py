@@ -338,3 +338,60 @@ def test_routes_lists_implied_ones_where_they_are_tried(
     assert main(["routes", "--config", edge_config, "--json"]) == 0
     names = [route["name"] for route in json.loads(capsys.readouterr().out)["routes"]]
     assert names == ["http.cors_preflight"] * 5 + ["well_known.server"] * 3 + ["sync"]
+
+
+def user_config(tmp_path: Path, synapse: str = "") -> str:
+    path = tmp_path / "user.yaml"
+    path.write_text(
+        f"listeners: [8008]\n{synapse}"
+        "pools:\n"
+        '  main: {servers: ["unix:/run/main.sock"]}\n'
+        "  sync:\n"
+        '    servers: ["unix:/run/a.sock", "unix:/run/b.sock"]\n'
+        "    balance: {hash: $synapse_user}\n"
+        "routes: [{name: sync, location: /, pool: sync}]\n"
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (["-H", ALICE], {"value": "alice", "kind": "localpart"}),
+        (["-H", "Authorization: Bearer x y"], {"value": "203.0.113.7", "kind": "address"}),
+        ([], {"value": "203.0.113.7", "kind": "address"}),
+        (["--from", "unix:"], {"value": "", "kind": "empty"}),
+    ],
+)
+def test_the_user_and_where_it_is_known_from(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    key: dict[str, str],
+) -> None:
+    config = user_config(tmp_path)
+    assert main(["explain", "GET", "/sync", *arguments, "--config", config, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["key"] == {"template": "$synapse_user", **key}
+
+
+@pytest.mark.parametrize(
+    ("synapse", "note"),
+    [
+        ("", "synapse.whoami can name a pool that knows the user"),
+        (
+            "synapse: {whoami: main}\n",
+            "it becomes the user once pool main has said whose the token is",
+        ),
+    ],
+)
+def test_a_token_that_does_not_name_its_user_is_shown_as_a_hash(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], synapse: str, note: str
+) -> None:
+    config = user_config(tmp_path, synapse)
+    token = f"Authorization: Bearer mat_{CANARY}"
+    assert main(["explain", "GET", "/sync", "-H", token, "--config", config]) == 0
+    text = capsys.readouterr().out
+    assert CANARY not in text
+    assert "$synapse_user = 'token:" in text
+    assert "(a hash of the token, which does not name its user)" in text
+    assert note in " ".join(text.split())

@@ -81,8 +81,8 @@ def test_every_field_is_described() -> None:
     missing = [
         f"{name}.{field}"
         for name in (
-            *("Config", "Listener", "Http", "Gzip", "ProxySettings", "Map", "Route"),
-            *("HealthCheck", "Queue", "Maintenance"),
+            *("Config", "Listener", "Http", "Gzip", "ProxySettings", "Map", "Route", "Respond"),
+            *("HealthCheck", "Queue", "Maintenance", "Synapse", "WellKnown"),
         )
         for field, info in getattr(model, name).model_fields.items()
         if not info.description

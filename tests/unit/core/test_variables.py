@@ -79,7 +79,7 @@ def test_a_template_is_filled_in(text: str, expected: bytes) -> None:
 
 def test_every_builtin_name_has_a_value() -> None:
     for name in BUILTIN_VARIABLES:
-        assert value(f"${name}", Request()) != b""
+        assert value(f"${name}", Request(target=b"/_matrix/client/v3/rooms/!r/state")) != b""
 
 
 def test_is_args_is_empty_without_a_query() -> None:
@@ -188,6 +188,7 @@ def test_the_groups_of_a_route_are_variables_once_they_are_announced() -> None:
         ("$arg_since", Scope.REQUEST),
         ("$host$uri", Scope.REQUEST),
         ("$request_id", Scope.REQUEST),
+        ("$synapse_user", Scope.REQUEST),
     ],
 )
 def test_a_template_knows_the_narrowest_thing_it_depends_on(text: str, scope: Scope) -> None:
