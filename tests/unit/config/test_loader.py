@@ -187,4 +187,23 @@ def test_a_shipped_configuration_loads(name: str) -> None:
     assert config.proxy.client_max_body_size == 50 << 20
     assert config.maps["sync"].values == {"": "initial_sync"}
     assert len(config.pools["federation_requests"].servers) == 4
-    assert config.pools["federation_requests"].balance == HashBalance(hash="$remote_addr")
+    key = "$remote_addr" if name == "seed-parity.yaml" else "$x_matrix_origin"
+    assert config.pools["federation_requests"].balance == HashBalance(hash=key)
+
+
+def test_the_pool_that_knows_whose_tokens_are_must_exist() -> None:
+    pools = 'pools: {main: {servers: ["unix:/run/main.sock"]}}\n'
+    assert loads(f"{SMALL}{pools}synapse: {{whoami: main}}\n", "f").synapse.whoami == "main"
+    assert problems(f"{SMALL}{pools}synapse: {{whoami: mian}}\n") == [
+        '3:19: no pool is named "mian" (did you mean "main"?)'
+    ]
+
+
+def test_the_variables_that_know_matrix_are_builtin() -> None:
+    text = (
+        f"{SMALL}maps: {{room_id: {{source: $host}}}}\n"
+        'pools: {a: {servers: ["unix:/a"], balance: {hash: "$synapse_user$x_matrix_origin"}}}\n'
+    )
+    assert problems(text) == [
+        '2:8: the map "room_id" has the name of a builtin variable (choose another name)'
+    ]

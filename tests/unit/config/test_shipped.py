@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from synproxy.config.loader import load, loads
+from synproxy.config.model import HashBalance, Synapse
 from synproxy.config.pcre import compile_regex
 
 ROOT = Path(__file__).parents[3]
@@ -47,12 +48,17 @@ def test_both_files_differ_only_in_what_is_corrected() -> None:
     corrected = {"media", "media_admin", "admin", "main"}
     kept = [route for route in WORKERS.routes if route.name not in corrected]
     assert kept == [route for route in PARITY.routes if route.name not in corrected]
-    as_before = {
-        name: pool.model_copy(update={"keepalive_timeout": PARITY.pools[name].keepalive_timeout})
-        for name, pool in WORKERS.pools.items()
-        if name != "main"
+    assert WORKERS.pools.keys() == {*PARITY.pools, "main"}
+    keys = {
+        "initial_sync": "$synapse_user",
+        "normal_sync": "$synapse_user",
+        "federation_requests": "$x_matrix_origin",
     }
-    assert as_before == PARITY.pools
+    for name, pool in PARITY.pools.items():
+        balance = HashBalance(hash=keys[name]) if name in keys else pool.balance
+        changed = {"balance": balance, "keepalive_timeout": 50.0}
+        assert WORKERS.pools[name] == pool.model_copy(update=changed)
+    assert WORKERS.synapse == Synapse(whoami="main")
 
 
 def test_idle_connections_are_given_up_before_synapse_closes_them() -> None:
