@@ -159,6 +159,7 @@ def main() -> None:
         results = result.loads(options.render.read_text())
         write(results, options.output or options.render.parent)
         return
+    os.environ["PATH"] += ":/usr/sbin:/sbin"  # Debian's nginx and HAProxy; only root looks there
     settings = settings_of(options)
     chosen = proxies.named(options.proxies)
     try:

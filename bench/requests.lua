@@ -35,8 +35,8 @@ end
 function done(summary, latency, requests)
    local e = summary.errors
    io.write(string.format(
-      '{"requests": %d, "seconds": %.6f, "p50_us": %d, "p99_us": %d, "bytes": %d, ' ..
+      '{"requests": %d, "seconds": %.6f, "p50_us": %d, "p99_us": %d, ' ..
       '"connect": %d, "read": %d, "write": %d, "timeout": %d, "status": %d}\n',
       summary.requests, summary.duration / 1e6, latency:percentile(50), latency:percentile(99),
-      summary.bytes, e.connect, e.read, e.write, e.timeout, e.status))
+      e.connect, e.read, e.write, e.timeout, e.status))
 end

@@ -8,7 +8,7 @@ from bench.lib.load import Load, read_h2load, read_wrk
 
 WRK = """\
 Running 1s test @ http://127.0.0.1:8008
-{"requests": 2000, "seconds": 1.25, "p50_us": 410, "p99_us": 1660, "bytes": 3, \
+{"requests": 2000, "seconds": 1.25, "p50_us": 410, "p99_us": 1660, \
 "connect": 0, "read": 0, "write": 0, "timeout": 0, "status": 0}
 """
 H2LOAD = """\
