@@ -40,7 +40,8 @@ def measure(case: Case, proxy: Proxy, settings: Settings, directory: Path) -> li
 
 
 def _failed(case: Case, proxy: Proxy, error: Exception) -> list[Sample]:
-    problem = f"{type(error).__name__}: {error}"
+    lines = [line for line in str(error).splitlines() if line]
+    problem = f"{type(error).__name__}: {' / '.join(lines)}"
     return [Sample(row.key, proxy.name, None, problems=(problem,)) for row in case.rows]
 
 
