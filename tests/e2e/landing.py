@@ -51,7 +51,11 @@ class AccessLog:
         """The requests after ``mark``, once Synapse has logged each that synproxy had answered."""
         lines = [json.loads(line) for line in self._lines()[mark:]]
         lines = [line for line in lines if not line["target"].startswith(FENCE)]
-        answered = {line["request_id"] for line in lines if line["server"]}
+        answered = {
+            line["request_id"]
+            for line in lines
+            if line["attempts"] and line["attempts"][-1]["status"]
+        }
         found: dict[str, list[str]] = {}
 
         def all_logged() -> bool:

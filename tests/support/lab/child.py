@@ -57,7 +57,10 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Starts it; what it writes goes to the end of ``log``. It may not be ready yet."""
+        """Starts it; what it writes goes to the end of ``log``. It may not be ready yet.
+
+        For the main thread: to the kernel, whoever started it ends with the thread.
+        """
         assert not self.running, f"{self.name} is running already"
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(

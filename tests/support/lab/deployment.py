@@ -212,6 +212,9 @@ def _no_rate_limits() -> dict[str, Any]:
         "rc_room_creation": limit,
         "rc_media_create": limit,
         "rc_presence": {"per_user": limit},
+        "rc_profile": limit,
+        "rc_user_directory": limit,
+        "rc_key_requests": limit,
         "rc_federation": {
             "window_size": 1000,
             "sleep_limit": 100_000,
