@@ -53,7 +53,7 @@ def from_catalogue(lab: Lab) -> dict[str, Any]:
 def _pool(pools: dict[str, Any], lab: Lab, names: tuple[str, ...]) -> str:
     names = tuple("main" if name == catalogue.LOCAL else name for name in names)
     servers = [f"unix:{lab.places.inbound(name)}" for name in names]
-    pools["_".join(names)] = {"servers": servers, "balance": {"hash": "$mxid_localpart"}}
+    pools["_".join(names)] = {"servers": servers, "balance": {"hash": "$synapse_user"}}
     return "_".join(names)
 
 
