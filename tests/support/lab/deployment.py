@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 SERVER_NAME = "lab.test"
+BRIDGE_TOKEN = "bridge"
+BRIDGED = "_bridge_"
+"""What the names of the bridge's users begin with."""
 MAX_SOCKET_PATH = 107  # sun_path in unix(7), less the NUL
 
 
@@ -81,6 +84,11 @@ class Places:
         return self.root / f"{SERVER_NAME}.signing.key"
 
     @property
+    def appservice(self) -> Path:
+        """The registration of a bridge, which acts for users of its own."""
+        return self.root / "appservice.yaml"
+
+    @property
     def peer_certificate(self) -> Path:
         """The certificate that a stand-in for another homeserver may show (tests/e2e/peer.py)."""
         return self.root / "peer.pem"
@@ -136,6 +144,8 @@ def homeserver(
             _public(places.inbound("main"), ("client", "federation")),
             _replication(places.replication("main")),
         ],
+        "app_service_config_files": [str(places.appservice)],
+        "allow_guest_access": True,
         "enable_registration": True,
         "enable_registration_without_verification": True,
         "bcrypt_rounds": 4,
@@ -160,6 +170,20 @@ def worker_file(places: Places, worker: Worker) -> dict[str, Any]:
             *([_replication(places.replication(worker.name))] if worker.writes else []),
         ],
         **({"enable_media_repo": True} if "media" in worker.resources else {}),
+    }
+
+
+def appservice() -> dict[str, Any]:
+    """The bridge as Synapse reads it; Synapse pushes nothing to it."""
+    namespace = {"exclusive": True, "regex": f"@{BRIDGED}.*"}
+    return {
+        "id": "bridge",
+        "url": None,
+        "as_token": BRIDGE_TOKEN,
+        "hs_token": "unused",
+        "sender_localpart": "bridge",
+        "rate_limited": False,
+        "namespaces": {"users": [namespace], "aliases": [], "rooms": []},
     }
 
 

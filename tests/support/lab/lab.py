@@ -105,6 +105,7 @@ class Lab:
         )
         for worker in self.workers:
             _write(places.worker(worker.name), deployment.worker_file(places, worker))
+        _write(places.appservice, deployment.appservice())
         for name in self.processes:
             _write(places.log_config(name), deployment.log_config(places, name))
         _run(str(tools.SYNAPSE_ENVIRONMENT / "bin/generate_signing_key"), "-o", places.signing_key)
