@@ -16,11 +16,12 @@ from synproxy.core.response import BodyFraming
 if TYPE_CHECKING:
     from synproxy.config.model import Gzip
     from synproxy.core.head import HeaderBlock
-    from synproxy.core.response import ResponseHead
+    from synproxy.core.response import AnswerShape, ResponseHead
 
 _STATUSES: Final = frozenset({200, 403, 404})
 """nginx's ngx_http_gzip_filter_module compresses no others."""
 
+_ACCEPT_RANGES: Final = re.compile(rb"(?i)(?<=\n)accept-ranges:[^\n]*\n")
 _WEIGHT: Final = re.compile(rb"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
@@ -58,16 +59,33 @@ class Compression:
             return not any(pattern.search(agent) for pattern in self._disable)
         return True
 
-    def eligible(self, head: ResponseHead, length: int | None) -> bool:
-        """Whether the answer's kind and size allow it; ``length`` is None when not known yet."""
-        if head.framing == BodyFraming.NONE or head.status not in _STATUSES:
-            return False
-        if length is None and head.content_length >= 0:
+    def shapes(self, head: ResponseHead, length: int) -> tuple[AnswerShape, AnswerShape] | None:
+        """For an answer whose kind and size allow compression: its shape for clients that do not
+        take it, and for those that do. ``length`` of the body is -1 when not known yet."""
+        shape = head.shape
+        known = shape.compressed
+        if known is None:
+            known = shape.compressed = self._shapes(shape) if self._eligible(shape) else ()
+        if not known or head.framing == BodyFraming.NONE:
+            return None
+        if length < 0:
             length = head.content_length
-        if length is not None and length < self._min_length:
+        return None if 0 <= length < self._min_length else known
+
+    def _shapes(self, shape: AnswerShape) -> tuple[AnswerShape, AnswerShape]:
+        vary = b"Vary: Accept-Encoding\r\n" if self.vary else b""
+        plain = shape.with_lines(shape.before, shape.after + vary)
+        compressed = shape.with_lines(
+            _ACCEPT_RANGES.sub(b"", shape.before),
+            _ACCEPT_RANGES.sub(b"", shape.after) + vary + b"Content-Encoding: gzip\r\n",
+        )
+        return plain, compressed
+
+    def _eligible(self, shape: AnswerShape) -> bool:
+        if shape.status not in _STATUSES:
             return False
         kind = b""
-        for name, value in head.fields:
+        for name, value in shape.fields:
             lower = name.lower()
             if lower == b"content-type":
                 kind = value.partition(b";")[0].strip().lower()

@@ -18,7 +18,10 @@ from synproxy.core.target import check_target
 from synproxy.errors import DownstreamError
 
 _METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
-_COMMON_METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS"})
+_COMMON: Final = re.compile(
+    rb"(GET|PUT|POST|HEAD|OPTIONS|DELETE) (/[!\"$-~]*) HTTP/1\.1"  # as core.target.check_target
+)
+_new_tuple: Final = tuple.__new__
 _VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 _CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
@@ -50,6 +53,10 @@ def parse_request_line(line: bytes) -> RequestLine:
 
     :raises DownstreamError: 400, or 405 (CONNECT, TRACE), or 505 (not HTTP/1).
     """
+    common = _COMMON.fullmatch(line)
+    if common is not None:
+        method, target = common.groups()
+        return _new_tuple(RequestLine, (method, target, b"", 1))
     parts = line.split(b" ")
     if len(parts) != 3:
         raise DownstreamError(400, "request line is not METHOD TARGET VERSION")
@@ -65,11 +72,10 @@ def parse_request_line(line: bytes) -> RequestLine:
         if match[1] != b"1":
             raise DownstreamError(505, "HTTP version other than 1")
         minor = 1  # RFC 9110 section 2.5: a higher minor version is answered as the highest known
-    if method not in _COMMON_METHODS:
-        if _METHOD.fullmatch(method) is None:
-            raise DownstreamError(400, "invalid method")
-        if method == b"CONNECT" or method == b"TRACE":
-            raise DownstreamError(405, "method CONNECT or TRACE")
+    if _METHOD.fullmatch(method) is None:
+        raise DownstreamError(400, "invalid method")
+    if method == b"CONNECT" or method == b"TRACE":
+        raise DownstreamError(405, "method CONNECT or TRACE")
     authority = b""
     if target[:1] != b"/":
         if target == b"*" and method == b"OPTIONS":

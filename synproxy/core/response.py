@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from synproxy.core.fields import HOP_BY_HOP, tokens
 from synproxy.errors import Failure, UpstreamError
@@ -26,7 +26,7 @@ class BodyFraming:
     CLOSE = 3
 
 
-JUDGED: Final = HOP_BY_HOP | {b"content-length", b"date"}
+_JUDGED: Final = HOP_BY_HOP | {b"content-length"}
 ALWAYS_HIDDEN: Final = frozenset(
     {
         b"x-accel-expires",
@@ -40,33 +40,17 @@ ALWAYS_HIDDEN: Final = frozenset(
 """Hidden by nginx's proxy_hide_header defaults, and meaningless to a client."""
 
 
-class Remembered(NamedTuple):
-    """A head of which most lines came before."""
-
-    passed: list[bytes]
-    """The lines for the client, with their CRLF."""
-    lines: Sequence[bytes]
-    """All field lines as they came."""
-
-
-class ResponseHead:
-    """The head of a server's answer, judged.
-
-    ``hidden``: lower-case names of fields that the client does not get
-    (nginx ``proxy_hide_header``). ``remembered``: what the reader of heads knows already of lines
-    that it has seen; then ``fields`` has only those of ``JUDGED``.
-
-    :raises UpstreamError: INVALID.
-    """
+class AnswerShape:
+    """What many answers of a server have in common: all of the head but the values of ``Date``
+    and ``Content-Length``. Never changed once it is made, so that it can be remembered."""
 
     __slots__ = (
-        "_fields",
-        "_lines",
-        "content_length",
-        "dated",
+        "after",
+        "before",
+        "compressed",
+        "fields",
         "framing",
         "keep_alive",
-        "passed",
         "reason",
         "status",
         "upgrade",
@@ -76,98 +60,27 @@ class ResponseHead:
         self,
         status: int,
         reason: bytes,
-        minor: int,
+        framing: int,
+        keep_alive: bool,
+        upgrade: bytes,
+        before: bytes,
+        after: bytes,
         fields: Sequence[tuple[bytes, bytes]],
-        *,
-        head_request: bool,
-        hidden: frozenset[bytes] = ALWAYS_HIDDEN,
-        remembered: Remembered | None = None,
     ) -> None:
-        if not 100 <= status <= 599:
-            raise UpstreamError(Failure.INVALID, f"status {status}")
         self.status = status
         self.reason = reason
-        self._fields = fields
-        self._lines: Sequence[bytes] = ()
-        self.content_length = -1
-        self.upgrade = b""
-        self.dated = False
-        """Whether the client gets a Date of the server's."""
-        passed: list[bytes] = []
-        """Field lines for the client, with their CRLF."""
-        if remembered is not None:
-            passed, self._lines = remembered
-        append = passed.append
-        special: dict[bytes, bytes] | None = None
-        for name, value in fields:
-            lower = _lower(name)
-            if lower in JUDGED:
-                if lower == b"date":
-                    if lower not in hidden:
-                        self.dated = True
-                        if remembered is None:
-                            append(b"%b: %b\r\n" % (name, value))
-                    continue
-                if special is None:
-                    special = {}
-                if lower in special:
-                    if lower == b"content-length" or lower == b"transfer-encoding":
-                        raise UpstreamError(Failure.INVALID, f"repeated {lower.decode()}")
-                    special[lower] += b"," + value
-                else:
-                    special[lower] = value
-            elif lower not in hidden:
-                append(b"%b: %b\r\n" % (name, value))
-        self.passed = passed
-        close = minor == 0
-        chunked = False
-        if special is not None:
-            connection = special.get(b"connection")
-            if connection is not None:
-                names = tokens(connection)
-                close = b"close" in names or (close and b"keep-alive" not in names)
-                if any(name not in _ORDINARY_OPTIONS for name in names):
-                    strip = set(names)
-                    self.passed = [
-                        line for line in passed if line.partition(b":")[0].lower() not in strip
-                    ]
-                if b"upgrade" in names:
-                    self.upgrade = special.get(b"upgrade", b"")
-            length = special.get(b"content-length")
-            encoding = special.get(b"transfer-encoding")
-            if encoding is not None:
-                if length is not None:
-                    raise UpstreamError(Failure.INVALID, "Transfer-Encoding and Content-Length")
-                if minor == 0:
-                    raise UpstreamError(Failure.INVALID, "Transfer-Encoding in HTTP/1.0")
-                if encoding.lower() != b"chunked":
-                    raise UpstreamError(Failure.INVALID, "Transfer-Encoding other than chunked")
-                chunked = True
-            elif length is not None:
-                if _CONTENT_LENGTH.fullmatch(length) is None:
-                    raise UpstreamError(Failure.INVALID, "invalid Content-Length")
-                self.content_length = int(length)
-        if head_request or status == 204 or status == 304 or status < 200:
-            self.framing = BodyFraming.NONE
-        elif chunked:
-            self.framing = BodyFraming.CHUNKED
-        elif self.content_length >= 0:
-            self.framing = BodyFraming.LENGTH if self.content_length else BodyFraming.NONE
-        else:
-            self.framing = BodyFraming.CLOSE
-            close = True
-        self.keep_alive = not close
-
-    @property
-    def fields(self) -> Sequence[tuple[bytes, bytes]]:
-        """All fields as the server sent them."""
-        if self._lines:
-            self._fields = [
-                (name, value.strip(b" \t"))
-                for name, _, value in (line.partition(b":") for line in self._lines)
-            ]
-            self._lines = ()
-        return self._fields
+        self.framing = framing
+        self.keep_alive = keep_alive
+        """Whether the server keeps the connection."""
+        self.upgrade = upgrade
+        self.before = before
+        """The client's status line and the field lines before ``Date``."""
+        self.after = after
+        """The field lines after it."""
+        self.fields = fields
+        """All other fields, as the server sent them."""
+        self.compressed: tuple[AnswerShape, AnswerShape] | tuple[()] | None = None
+        """Room for ``core.compression`` to remember what it makes of this shape."""
 
     def value(self, name: bytes) -> bytes:
         """The first value of a field by its lower-case name, empty when absent."""
@@ -176,16 +89,119 @@ class ResponseHead:
                 return value
         return b""
 
+    def with_lines(self, before: bytes, after: bytes) -> AnswerShape:
+        """The same with other lines for the client."""
+        return AnswerShape(
+            self.status,
+            self.reason,
+            self.framing,
+            self.keep_alive,
+            self.upgrade,
+            before,
+            after,
+            self.fields,
+        )
+
+
+class ResponseHead:
+    """The head of one answer: its shape, and what is its own."""
+
+    __slots__ = ("content_length", "date", "framing", "shape")
+
+    def __init__(self, shape: AnswerShape, framing: int, date: bytes, content_length: int) -> None:
+        self.shape = shape
+        self.framing = framing
+        """That of the shape, or NONE where the length is 0."""
+        self.date = date
+        """The line for the client, empty if there is none."""
+        self.content_length = content_length
+        """-1 if not given."""
+
+
+def judge_response(
+    status: int,
+    reason: bytes,
+    minor: int,
+    fields: Sequence[tuple[bytes, bytes]],
+    *,
+    head_request: bool,
+    hidden: frozenset[bytes] = ALWAYS_HIDDEN,
+    server_line: bytes = b"",
+) -> ResponseHead:
+    """Judge the head of a server's answer.
+
+    ``hidden``: lower-case names of fields that the client does not get
+    (nginx ``proxy_hide_header``). ``server_line``: our own ``Server``, as a line.
+
+    :raises UpstreamError: INVALID.
+    """
+    if not 100 <= status <= 599:
+        raise UpstreamError(Failure.INVALID, f"status {status}")
+    special: dict[bytes, bytes] = {}
+    passed: list[tuple[bytes, bytes]] = []
+    others: list[tuple[bytes, bytes]] = []
+    for name, value in fields:
+        lower = name.lower()
+        if lower != b"date" and lower != b"content-length":
+            others.append((name, value))
+        if lower in _JUDGED:
+            if lower not in special:
+                special[lower] = value
+            elif lower == b"content-length" or lower == b"transfer-encoding":
+                raise UpstreamError(Failure.INVALID, f"repeated {lower.decode()}")
+            else:
+                special[lower] += b"," + value
+        elif lower not in hidden:
+            passed.append((lower, b"%b: %b\r\n" % (name, value)))
+    options = tokens(special.get(b"connection", b""))
+    if any(option not in _ORDINARY_OPTIONS for option in options):
+        passed = [field for field in passed if field[0] not in options]
+    close = b"close" in options or (minor == 0 and b"keep-alive" not in options)
+    chunked, length = _judge_framing(special, minor)
+    if head_request or status == 204 or status == 304 or status < 200:
+        framing = BodyFraming.NONE
+    elif chunked:
+        framing = BodyFraming.CHUNKED
+    elif length >= 0:
+        framing = BodyFraming.LENGTH
+    else:
+        framing = BodyFraming.CLOSE
+        close = True
+    names = [lower for lower, _ in passed]
+    place = names.index(b"date") if b"date" in names else len(passed)
+    lines = [line for _, line in passed]
+    shape = AnswerShape(
+        status,
+        reason,
+        framing,
+        not close,
+        special.get(b"upgrade", b"") if b"upgrade" in options else b"",
+        b"HTTP/1.1 %d %b\r\n%b%b" % (status, reason, server_line, b"".join(lines[:place])),
+        b"".join(lines[place + 1 :]),
+        tuple(others),
+    )
+    if length == 0 and framing == BodyFraming.LENGTH:
+        framing = BodyFraming.NONE
+    return ResponseHead(shape, framing, lines[place] if place < len(lines) else b"", length)
+
+
+def _judge_framing(special: dict[bytes, bytes], minor: int) -> tuple[bool, int]:
+    """Whether the body is chunked, and its length or -1."""
+    length = special.get(b"content-length")
+    encoding = special.get(b"transfer-encoding")
+    if encoding is not None:
+        if length is not None:
+            raise UpstreamError(Failure.INVALID, "Transfer-Encoding and Content-Length")
+        if minor == 0:
+            raise UpstreamError(Failure.INVALID, "Transfer-Encoding in HTTP/1.0")
+        if encoding.lower() != b"chunked":
+            raise UpstreamError(Failure.INVALID, "Transfer-Encoding other than chunked")
+        return True, -1
+    if length is None:
+        return False, -1
+    if _CONTENT_LENGTH.fullmatch(length) is None:
+        raise UpstreamError(Failure.INVALID, "invalid Content-Length")
+    return False, int(length)
+
 
 _ORDINARY_OPTIONS: Final = frozenset({b"close", b"keep-alive", b"upgrade"})
-_LOWER: dict[bytes, bytes] = {}
-
-
-def _lower(name: bytes) -> bytes:
-    """``name.lower()``, remembered: servers send the same few names again and again."""
-    lower = _LOWER.get(name)
-    if lower is None:
-        if len(_LOWER) >= 256:
-            _LOWER.clear()
-        lower = _LOWER[name] = name.lower()
-    return lower

@@ -89,8 +89,7 @@ class LocalAnswer:
         ]
         if self.status not in (204, 304):  # RFC 9110 section 8.6
             lines.append(b"Content-Length: %d\r\n" % len(body))
-        lines.append(connection_line(minor, keep_alive))
-        lines.append(b"\r\n")
+        lines.append(connection_end(minor, keep_alive))
         if head_request:
             body = b""
         return b"".join(lines) + body, len(body)
@@ -149,8 +148,9 @@ def date_line(now: int) -> bytes:
     return b"Date: %b\r\n" % formatdate(now, usegmt=True).encode()
 
 
-def connection_line(minor: int, keep_alive: bool) -> bytes:
-    """The ``Connection`` field where it is not the version's default (RFC 9112 section 9.3)."""
+def connection_end(minor: int, keep_alive: bool) -> bytes:
+    """The end of a head: ``Connection`` where it is not the version's default
+    (RFC 9112 section 9.3), and the empty line."""
     if keep_alive:
-        return b"" if minor else b"Connection: keep-alive\r\n"
-    return b"Connection: close\r\n"
+        return b"\r\n" if minor else b"Connection: keep-alive\r\n\r\n"
+    return b"Connection: close\r\n\r\n"

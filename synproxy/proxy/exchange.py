@@ -18,7 +18,7 @@ from synproxy.core.response import BodyFraming
 from synproxy.core.retry import may_retry, status_for
 from synproxy.core.target import split_target
 from synproxy.errors import DownstreamError, Failure, UpstreamError
-from synproxy.proxy.answers import answer_for, connection_line, cors_for, date_line
+from synproxy.proxy.answers import answer_for, connection_end, cors_for, date_line
 from synproxy.wire.chunked import LAST_CHUNK, encode_chunk
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from synproxy.upstream.pool import Connecting, ServerPool
 
 _NO_CAPTURES: Final[Mapping[str, bytes]] = {}
+_CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 _CLIENT_CLOSED_REQUEST: Final = 499
@@ -388,17 +389,14 @@ class Exchange:
         self._sent = True
         # Rendered already; a held sync keeps nothing that can be done without.
         self.query = b""
-        settings = route.settings
         connection.start(
             self,
             head,
+            route.rules,
             sent=self.complete,
             head_request=line.method == b"HEAD",
-            reader=route.reader,
-            upgrade=bool(self.block.upgrade) and line.minor == 1,
+            upgrade=line.minor == 1 and self.block.upgrade != b"",
             close=self._close_upstream,
-            read_timeout=settings.read_timeout,
-            send_timeout=settings.send_timeout,
         )
         if not self.complete:
             if self.block.expect_continue and line.minor and not self.bytes_received:
@@ -492,6 +490,35 @@ class Exchange:
 
     # --- from the server connection
 
+    def whole_response(self, head: ResponseHead, payload: bytes, framed: bytes) -> None:
+        """All of an answer in one read, which most answers to a sync are."""
+        minor = self._line.minor
+        if self.generation.compression is not None or (framed and not minor):
+            self.response(head, [payload], True)
+            return
+        shape = head.shape
+        client = self.client
+        self.status = status = shape.status
+        if status == 401:
+            self._token_refused()
+        self.bytes_sent = len(payload)
+        if self._handler.access_log is not None:
+            self._header_time = self._handler.loop.time() - self._attempt_started
+        client.keep_alive = keep_alive = client.can_persist
+        client.write(
+            b"".join(
+                (
+                    shape.before,
+                    head.date or date_line(int(time.time())),
+                    shape.after,
+                    _CHUNKED if framed else b"Content-Length: %d\r\n" % len(payload),
+                    b"\r\n" if keep_alive and minor else connection_end(minor, keep_alive),
+                    framed or payload,
+                )
+            )
+        )
+        self._finish()
+
     def response(self, head: ResponseHead | None, pieces: list[bytes], done: bool) -> None:
         """What one read from the server brought, on to the client."""
         client = self.client
@@ -524,14 +551,13 @@ class Exchange:
         self, compression: Compression, head: ResponseHead, pieces: list[bytes], done: bool
     ) -> None:
         """Start to compress this answer if its kind and size allow it, and the client does."""
-        if not compression.eligible(head, sum(map(len, pieces)) if done else None):
+        shapes = compression.shapes(head, sum(map(len, pieces)) if done else -1)
+        if shapes is None:
             return
-        if compression.vary:
-            head.passed.append(b"Vary: Accept-Encoding\r\n")
+        head.shape, compressed = shapes
         if compression.wanted(self.block, self._line.minor):
             self._compressor = zlib.compressobj(compression.level, zlib.DEFLATED, _GZIP_WINDOW)
-            head.passed = [line for line in head.passed if line[:14].lower() != b"accept-ranges:"]
-            head.passed.append(b"Content-Encoding: gzip\r\n")
+            head.shape = compressed
 
     def _compressed(self, pieces: list[bytes], done: bool) -> list[bytes]:
         """What came in one read goes out at once: a client may be waiting for it."""
@@ -543,22 +569,17 @@ class Exchange:
 
     def _client_head(self, head: ResponseHead, size: int) -> list[bytes]:
         """The head for the client. ``size``: bytes of the body as sent, if all of it is here."""
-        self._header_time = self._handler.loop.time() - self._attempt_started
+        shape = head.shape
         client = self.client
         minor = self._line.minor
-        self.status = status = head.status
+        self.status = status = shape.status
         if status == 401:
-            self.generation.users.refused(
-                self.block.value(b"authorization"), split_target(self._line.target)[1]
-            )
+            self._token_refused()
+        if self._handler.access_log is not None:
+            self._header_time = self._handler.loop.time() - self._attempt_started
         keep_alive = client.can_persist
-        out = [
-            b"HTTP/1.1 %d %b\r\n" % (status, head.reason),
-            self.generation.server_line,
-            *head.passed,
-        ]
-        if not head.dated:  # RFC 9110 section 6.6.1: a proxy adds what its server left out
-            out.append(date_line(int(time.time())))
+        # RFC 9110 section 6.6.1: a proxy adds the Date that its server left out.
+        out = [shape.before, head.date or date_line(int(time.time())), shape.after]
         framing = head.framing
         compressed = self._compressor is not None
         if compressed and size >= 0:
@@ -566,15 +587,19 @@ class Exchange:
         elif compressed or framing == BodyFraming.CHUNKED or framing == BodyFraming.CLOSE:
             if minor:
                 self._chunked_out = True
-                out.append(b"Transfer-Encoding: chunked\r\n")
+                out.append(_CHUNKED)
             else:
                 keep_alive = False  # HTTP/1.0 knows the end of such a body by the close only
         elif head.content_length >= 0 and status >= 200 and status != 204:
             out.append(b"Content-Length: %d\r\n" % head.content_length)
         client.keep_alive = keep_alive
-        out.append(connection_line(minor, keep_alive))
-        out.append(b"\r\n")
+        out.append(connection_end(minor, keep_alive))
         return out
+
+    def _token_refused(self) -> None:
+        self.generation.users.refused(
+            self.block.value(b"authorization"), split_target(self._line.target)[1]
+        )
 
     def _finish(self) -> None:
         server, self.server = self.server, None
@@ -596,14 +621,14 @@ class Exchange:
         self._tunnel = True
         self.status = 101
         client = self.client
+        shape = head.shape
         client.write(
             b"".join(
                 (
-                    b"HTTP/1.1 101 Switching Protocols\r\n",
-                    self.generation.server_line,
-                    b"Upgrade: %b\r\nConnection: upgrade\r\n" % head.upgrade,
-                    *head.passed,
-                    b"\r\n",
+                    shape.before,
+                    head.date,
+                    shape.after,
+                    b"Upgrade: %b\r\nConnection: upgrade\r\n\r\n" % shape.upgrade,
                     early,
                 )
             )

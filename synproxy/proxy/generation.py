@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -21,6 +21,7 @@ from synproxy.core.user_key import Owners, UserKeys
 from synproxy.core.variables import Scope, Template, Variables
 from synproxy.proxy.answers import LocalAnswer, answer_for, cors_for
 from synproxy.proxy.edge import edge_routes
+from synproxy.upstream.connection import AttemptRules
 from synproxy.upstream.pool import ServerPool
 from synproxy.upstream.whoami import Whoami
 from synproxy.wire.response_reader import ResponseReader
@@ -64,12 +65,12 @@ class CompiledRoute:
     access: Access | None
     max_body: int  # bytes; 0: no limit
     respond: LocalAnswer | None
-    reader: ResponseReader
+    rules: AttemptRules
     next_upstream: frozenset[str]
     target: PoolTarget | None
     """The pool when it is always the same."""
     pool_name: Template | None
-    targets: Mapping[str, PoolTarget]
+    targets: Mapping[bytes, PoolTarget]
 
     def choose(self, view: RequestView) -> PoolTarget | None:
         """The pool for a request; None if the template names none that exists."""
@@ -77,7 +78,7 @@ class CompiledRoute:
             return self.target
         if self.pool_name is None:
             return None
-        return self.targets.get(self.pool_name.render(view).decode("utf-8", "replace"))
+        return self.targets.get(self.pool_name.render(view))
 
 
 class Decision(NamedTuple):
@@ -138,24 +139,24 @@ class Generation:
             _user_keys(config, self.pools, wheel, known) if look_up else UserKeys()
         )
         self.variables = variables = Variables(config.maps, self.table.capture_names, self.users)
-        targets = {name: PoolTarget(pool, variables) for name, pool in self.pools.items()}
-        readers = cache(ResponseReader)
-        self.routes = [
-            _compile(route, config, variables, targets, readers) for route in self.table.routes
-        ]
-        for number, implied in enumerate(edge, start=written):
-            self.routes[number] = replace(self.routes[number], respond=implied.answer)
-        nowhere = Route(name="", location="/", respond=Respond(status=405))
-        self._nowhere = _compile(nowhere, config, variables, targets, readers)
-        self.guard = Guard(
-            self.table, [index for index, route in enumerate(self.routes) if route.access]
-        )
-        self._decisions: Memo[tuple[bytes, bytes], Decision] = Memo(_DECISIONS)
+        targets = {name.encode(): PoolTarget(pool, variables) for name, pool in self.pools.items()}
         self.server_line = (
             b"Server: synproxy/%b\r\n" % __version__.encode()
             if config.http.server_tokens
             else b"Server: synproxy\r\n"
         )
+        reader = cache(partial(ResponseReader, server_line=self.server_line))
+        self.routes = [
+            _compile(route, config, variables, targets, reader) for route in self.table.routes
+        ]
+        for number, implied in enumerate(edge, start=written):
+            self.routes[number] = replace(self.routes[number], respond=implied.answer)
+        nowhere = Route(name="", location="/", respond=Respond(status=405))
+        self._nowhere = _compile(nowhere, config, variables, targets, reader)
+        self.guard = Guard(
+            self.table, [index for index, route in enumerate(self.routes) if route.access]
+        )
+        self._decisions: Memo[tuple[bytes, bytes], Decision] = Memo(_DECISIONS)
 
     def decide(self, raw_path: bytes, method: bytes) -> Decision:
         """Where a request goes, and whose allowlists must permit it.
@@ -205,8 +206,8 @@ def _compile(
     route: Route,
     config: Config,
     variables: Variables,
-    targets: Mapping[str, PoolTarget],
-    readers: Callable[[frozenset[bytes]], ResponseReader],
+    targets: Mapping[bytes, PoolTarget],
+    reader: Callable[[frozenset[bytes]], ResponseReader],
 ) -> CompiledRoute:
     settings = config.proxy.model_copy(
         update={
@@ -223,7 +224,7 @@ def _compile(
     if route.pool is not None:
         pool_name = variables.template(route.pool)
         if pool_name.scope is Scope.CONSTANT:
-            target = targets[route.pool]
+            target = targets[route.pool.encode()]
     lists = [(name, config.allowlists[name]) for name in route.allowlists]
     return CompiledRoute(
         name=route.name,
@@ -235,8 +236,14 @@ def _compile(
         respond=_respond(route.respond),
         # nginx hides the server's own Server and Date and writes its own; we keep Date, which is
         # the origin's to set (RFC 9110 section 6.6.1).
-        reader=readers(
-            ALWAYS_HIDDEN | {b"server"} | {name.lower().encode() for name in settings.hide_header}
+        rules=AttemptRules(
+            reader(
+                ALWAYS_HIDDEN
+                | {b"server"}
+                | {name.lower().encode() for name in settings.hide_header}
+            ),
+            settings.read_timeout,
+            settings.send_timeout,
         ),
         next_upstream=frozenset(settings.next_upstream),
         target=target,

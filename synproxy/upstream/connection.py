@@ -10,10 +10,10 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from synproxy.core.limits import INTERIM_RESPONSES, RESPONSE_HEAD
-from synproxy.core.response import ALWAYS_HIDDEN, BodyFraming, ResponseHead
+from synproxy.core.response import BodyFraming, ResponseHead
 from synproxy.core.wheel import NEVER
 from synproxy.errors import Failure, UpstreamError
-from synproxy.wire.chunked import ChunkedDecoder, ChunkedError
+from synproxy.wire.chunked import ChunkedDecoder, ChunkedError, whole_chunk
 from synproxy.wire.http1 import has_bare_lf
 from synproxy.wire.response_reader import ResponseReader
 
@@ -38,6 +38,10 @@ class State:
 class Sink(Protocol):
     """Who hears of the answer: an exchange."""
 
+    def whole_response(self, head: ResponseHead, payload: bytes, framed: bytes) -> None:
+        """One read brought all of an answer. ``framed``: its body as one chunk, otherwise
+        empty."""
+
     def response(self, head: ResponseHead | None, pieces: list[bytes], done: bool) -> None:
         """What one read brought: perhaps the head, some of the body, perhaps its end."""
 
@@ -58,7 +62,20 @@ class Sink(Protocol):
 
 
 _HEAD_END: Final = b"\r\n\r\n"
-_READER: Final = ResponseReader(ALWAYS_HIDDEN)
+
+
+class AttemptRules:
+    """What holds for all attempts of a route. Times are in seconds."""
+
+    __slots__ = ("read_timeout", "reader", "send_timeout")
+
+    def __init__(self, reader: ResponseReader, read_timeout: float, send_timeout: float) -> None:
+        self.reader = reader
+        self.read_timeout = read_timeout
+        self.send_timeout = send_timeout
+
+
+_RULES: Final = AttemptRules(ResponseReader(), 0.0, 0.0)
 
 
 class ServerConnection(asyncio.Protocol):
@@ -70,11 +87,9 @@ class ServerConnection(asyncio.Protocol):
         "_head_request",
         "_interim",
         "_paused",
-        "_read_timeout",
-        "_reader",
         "_remaining",
         "_reusable",
-        "_send_timeout",
+        "_rules",
         "_sent",
         "_upgrade",
         "created",
@@ -108,12 +123,10 @@ class ServerConnection(asyncio.Protocol):
         self._reusable = False
         self._sent = True
         self._head_request = False
-        self._reader = _READER
+        self._rules = _RULES
         self._upgrade = False
         self._interim = 0
         self._paused = False
-        self._read_timeout = 0.0
-        self._send_timeout = 0.0
 
     # --- what the exchange asks for
 
@@ -121,14 +134,12 @@ class ServerConnection(asyncio.Protocol):
         self,
         sink: Sink,
         data: bytes,
+        rules: AttemptRules,
         *,
         sent: bool,
         head_request: bool,
-        reader: ResponseReader,
         upgrade: bool,
         close: bool,
-        read_timeout: float,
-        send_timeout: float,
     ) -> None:
         """Send a request, or its beginning when ``sent`` is false."""
         self.sink = sink
@@ -137,28 +148,26 @@ class ServerConnection(asyncio.Protocol):
         self._sent = sent
         self._reusable = not close
         self._head_request = head_request
-        self._reader = reader
+        self._rules = rules
         self._upgrade = upgrade
         self._interim = 0
-        self._read_timeout = read_timeout
-        self._send_timeout = send_timeout
         wheel = self.pool.wheel
-        self.deadline = wheel.now + (read_timeout if sent else NEVER)
-        if self.deadline < self.visit:
+        self.deadline = deadline = wheel.now + rules.read_timeout if sent else NEVER
+        if deadline < self.visit:
             wheel.hasten(self)
         self.transport.write(data)
 
     def write(self, data: bytes) -> None:
         """More of the request body, framed, or of the tunnel."""
         if self.state == State.TUNNEL:
-            self.deadline = self.pool.wheel.now + self._read_timeout
+            self.deadline = self.pool.wheel.now + self._rules.read_timeout
         self.transport.write(data)
 
     def request_sent(self) -> None:
         """The request is complete: from now on the server's time runs."""
         self._sent = True
         if not self.write_blocked:
-            self._set_deadline(self._read_timeout)
+            self._set_deadline(self._rules.read_timeout)
 
     @property
     def reused(self) -> bool:
@@ -188,7 +197,7 @@ class ServerConnection(asyncio.Protocol):
     def close(self) -> None:
         """End a tunnel once everything written has gone out."""
         self.sink = None
-        self._set_deadline(self._send_timeout)
+        self._set_deadline(self._rules.send_timeout)
         self.transport.close()
 
     def pause_reading(self) -> None:
@@ -202,7 +211,7 @@ class ServerConnection(asyncio.Protocol):
             self._paused = False
             self.transport.resume_reading()
             if self.state != State.IDLE:
-                self._set_deadline(self._read_timeout)
+                self._set_deadline(self._rules.read_timeout)
 
     def write_eof(self) -> None:
         """Half-close a tunnel."""
@@ -229,7 +238,19 @@ class ServerConnection(asyncio.Protocol):
             data = self._buffer
             self._buffer = b""
             state = self.state
-            if state == State.TUNNEL:
+            if state == State.CHUNKED:
+                payload = whole_chunk(data)
+                if payload and sink is not None:
+                    self.state = State.DONE
+                    sink.whole_response(head, payload, data)
+                    return
+                self._decoder = ChunkedDecoder()
+            elif state == State.LENGTH:
+                if len(data) == self._remaining and sink is not None:
+                    self.state = State.DONE
+                    sink.whole_response(head, data, b"")
+                    return
+            elif state == State.TUNNEL:
                 if sink is not None:
                     sink.switched(head, data)
                 return
@@ -239,14 +260,14 @@ class ServerConnection(asyncio.Protocol):
             self.abort()
             return
         elif state == State.TUNNEL:
-            self.deadline = self.pool.wheel.now + self._read_timeout
+            self.deadline = self.pool.wheel.now + self._rules.read_timeout
             if sink is not None:
                 sink.tunnel_reply(data)
             return
         else:
             head = None
         if not self._paused:
-            self.deadline = self.pool.wheel.now + self._read_timeout
+            self.deadline = self.pool.wheel.now + self._rules.read_timeout
         if sink is None:
             return
         pieces: list[bytes]
@@ -322,7 +343,7 @@ class ServerConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.write_blocked = True
-        self._set_deadline(self._send_timeout)
+        self._set_deadline(self._rules.send_timeout)
         if self.sink is not None:
             self.sink.server_writable(False)
 
@@ -331,7 +352,7 @@ class ServerConnection(asyncio.Protocol):
         if not self._sent:
             self.deadline = NEVER  # the client's timeout runs
         else:
-            self._set_deadline(self._read_timeout)
+            self._set_deadline(self._rules.read_timeout)
         if self.sink is not None:
             self.sink.server_writable(True)
 
@@ -341,9 +362,9 @@ class ServerConnection(asyncio.Protocol):
             self.pool.forget(self)
             self.abort()
         elif self.write_blocked:
-            self._fail(Failure.SEND_TIMEOUT, f"no byte taken for {self._send_timeout:g} s")
+            self._fail(Failure.SEND_TIMEOUT, f"no byte taken for {self._rules.send_timeout:g} s")
         else:
-            self._fail(Failure.READ_TIMEOUT, f"no byte sent for {self._read_timeout:g} s")
+            self._fail(Failure.READ_TIMEOUT, f"no byte sent for {self._rules.read_timeout:g} s")
 
     # --- inside
 
@@ -358,7 +379,7 @@ class ServerConnection(asyncio.Protocol):
                     self._fail(Failure.INVALID, "a line that ends in LF without CR")
                 else:
                     self._buffer = data
-                    self.deadline = self.pool.wheel.now + self._read_timeout
+                    self.deadline = self.pool.wheel.now + self._rules.read_timeout
                 return None
             end += 4
             try:
@@ -366,15 +387,16 @@ class ServerConnection(asyncio.Protocol):
                     raise UpstreamError(
                         Failure.INVALID, f"a head of {end} bytes, at most {RESPONSE_HEAD}"
                     )
-                head = self._reader.read(data[:end], head_request=self._head_request)
-                if head.status >= 200:
+                head = self._rules.reader.read(data[:end], head_request=self._head_request)
+                shape = head.shape
+                if shape.status >= 200:
                     break
-                if head.status == 101:
-                    if not (self._upgrade and head.upgrade):
+                if shape.status == 101:
+                    if not (self._upgrade and shape.upgrade):
                         raise UpstreamError(Failure.INVALID, "101 that was not asked for")
                     self._buffer = data[end:]
                     self.state = State.TUNNEL
-                    self._set_deadline(self._read_timeout)
+                    self._set_deadline(self._rules.read_timeout)
                     return head
                 # 100 and 103 end here: the 100 (Continue) is ours, and nginx passes no other.
                 self._interim += 1
@@ -385,7 +407,7 @@ class ServerConnection(asyncio.Protocol):
                 return None
             data = data[end:]
         self._buffer = data[end:]
-        if not head.keep_alive:
+        if not shape.keep_alive:
             self._reusable = False
         framing = head.framing
         if framing == BodyFraming.NONE:
@@ -395,7 +417,6 @@ class ServerConnection(asyncio.Protocol):
             self._remaining = head.content_length
         elif framing == BodyFraming.CHUNKED:
             self.state = State.CHUNKED
-            self._decoder = ChunkedDecoder()
         else:
             self.state = State.CLOSE
         return head

@@ -13,6 +13,7 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t !-~\x80-\xff]*)?\r\n")
 _PLAIN_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
+_CANONICAL_SIZE: Final = re.compile(rb"([1-9a-f][0-9a-f]{0,7})\r\n")
 _TRAILER_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t !-~\x80-\xff]*\r\n")
 _MAX_LINE: Final = 1024
 _MAX_OVERHEAD: Final = 64 * 1024
@@ -24,6 +25,17 @@ _FORBIDDEN_TRAILERS: Final = frozenset(
 
 class ChunkedError(ValueError):
     """The bytes are not a chunked body that we accept."""
+
+
+def whole_chunk(data: bytes) -> bytes:
+    """The payload if ``data`` is exactly one chunk and the end of the body, framed as
+    :func:`encode_chunk` and ``LAST_CHUNK`` frame them; otherwise nothing, which says nothing."""
+    match = _CANONICAL_SIZE.match(data)
+    if match is None:
+        return b""
+    start = match.end()
+    stop = start + int(match[1], 16)
+    return data[start:stop] if data[stop:] == b"\r\n0\r\n\r\n" else b""
 
 
 class _State:

@@ -12,7 +12,7 @@ from typing import Final
 import httptools
 
 from synproxy.core.head import HeaderBlock
-from synproxy.core.response import ALWAYS_HIDDEN, ResponseHead
+from synproxy.core.response import ALWAYS_HIDDEN, ResponseHead, judge_response
 from synproxy.errors import DownstreamError, Failure, UpstreamError
 
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
@@ -69,15 +69,26 @@ def parse_header_block(block: bytes, *, max_line: int, max_count: int) -> Header
 
 
 def parse_response_head(
-    head: bytes, *, head_request: bool, hidden: frozenset[bytes] = ALWAYS_HIDDEN
+    head: bytes,
+    *,
+    head_request: bool,
+    hidden: frozenset[bytes] = ALWAYS_HIDDEN,
+    server_line: bytes = b"",
 ) -> ResponseHead:
-    """Read a server's status line and fields, with the empty line that ends them.
+    """Read a server's status line and fields, with the empty line that ends them; the other
+    arguments are those of :func:`synproxy.core.response.judge_response`.
 
     :raises UpstreamError: INVALID.
     """
     status, reason, minor = parse_status_line(head[: head.find(b"\r\n")])
-    return ResponseHead(
-        status, reason, minor, _response_fields(head), head_request=head_request, hidden=hidden
+    return judge_response(
+        status,
+        reason,
+        minor,
+        _response_fields(head),
+        head_request=head_request,
+        hidden=hidden,
+        server_line=server_line,
     )
 
 
@@ -90,17 +101,6 @@ def parse_status_line(line: bytes) -> tuple[int, bytes, int]:
     if match is None:
         raise UpstreamError(Failure.INVALID, "not an HTTP/1 status line")
     return int(match[2]), match[3] or b"", int(match[1])
-
-
-def parse_field_line(line: bytes) -> tuple[bytes, bytes]:
-    """Name and value of one field line of an answer, without its CRLF.
-
-    :raises UpstreamError: INVALID.
-    """
-    fields = _response_fields(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % line)
-    if len(fields) != 1:
-        raise UpstreamError(Failure.INVALID, "not one field line")
-    return fields[0]
 
 
 def _response_fields(head: bytes) -> list[tuple[bytes, bytes]]:
