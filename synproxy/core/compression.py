@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from synproxy.core.fields import tokens
 from synproxy.core.memo import Memo
-from synproxy.core.response import BodyFraming
+from synproxy.core.response import NO_BODY
 
 if TYPE_CHECKING:
     from synproxy.config.model import Gzip
@@ -66,7 +66,7 @@ class Compression:
         known = shape.compressed
         if known is None:
             known = shape.compressed = self._shapes(shape) if self._eligible(shape) else ()
-        if not known or head.framing == BodyFraming.NONE:
+        if not known or head.framing == NO_BODY:
             return None
         if length < 0:
             length = head.content_length

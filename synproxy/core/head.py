@@ -111,13 +111,14 @@ class HeaderBlock:
     """
 
     __slots__ = (
-        "_values",
+        "_fields",
+        "_names",
+        "_stripped",
         "chunked",
         "connection_close",
         "connection_keep_alive",
         "content_length",
         "expect_continue",
-        "forwarded",
         "host",
         "upgrade",
     )
@@ -125,7 +126,6 @@ class HeaderBlock:
     def __init__(self, fields: Sequence[tuple[bytes, bytes]], max_count: int) -> None:
         if len(fields) > max_count:
             raise DownstreamError(431, f"{len(fields)} header fields, at most {max_count}")
-        self._values: dict[bytes, bytes] = {}
         self.host = b""
         self.content_length: int | None = None
         self.chunked = False
@@ -133,41 +133,59 @@ class HeaderBlock:
         self.connection_keep_alive = False
         self.expect_continue = False
         self.upgrade = b""
-        self.forwarded: tuple[tuple[bytes, bytes], ...]
-        values = self._values
+        self._stripped: frozenset[bytes] = _NO_NAMES
+        first: dict[bytes, bytes] = {}
         connection: list[bytes] = []
-        passed: list[tuple[bytes, bytes]] = []
+        kept: list[_Field] = []
         for field in fields:
             if b"_" in field[0]:
                 continue  # nginx underscores_in_headers off: X_Forwarded_For is not a header
-            lower, value, line = _shared(field)
-            if lower in values:
+            shared = _shared(field)
+            kept.append(shared)
+            lower = shared[0]
+            if lower in first:
                 if lower in _SINGLETONS:
                     raise DownstreamError(400, f"repeated {lower.decode()}")
-                if lower == b"connection":
-                    connection += tokens(value)
-                elif lower == b"cookie":
-                    values[lower] += b"; " + value
             else:
-                values[lower] = value
-                if lower == b"connection":
-                    connection = tokens(value)
-            if lower not in _NOT_FORWARDED:
-                passed.append(line)
+                first[lower] = field[1]
+            if lower == b"connection":
+                connection += tokens(field[1])
+        # Not a dictionary: thousands of waiting requests keep one of these each.
+        self._fields = tuple(kept)
+        self._names = tuple([field[0] for field in kept])
         if connection:
             self.connection_close = b"close" in connection
             self.connection_keep_alive = b"keep-alive" in connection
-            stripped = set(connection) - NEVER_STRIPPED
-            passed = [field for field in passed if field[0] not in stripped]
-        self.forwarded = tuple(passed)
-        self._judge_host()
-        self._judge_framing()
-        self._judge_expect()
-        self._judge_upgrade(connection)
+            stripped = set(connection) - NEVER_STRIPPED - _NOT_FORWARDED
+            if stripped:
+                self._stripped = frozenset(stripped)
+        self._judge_host(first.get(b"host"))
+        self._judge_framing(first.get(b"transfer-encoding"), first.get(b"content-length"))
+        self._judge_expect(first.get(b"expect"))
+        self._judge_upgrade(first.get(b"upgrade"), connection)
+
+    @property
+    def forwarded(self) -> list[tuple[bytes, bytes]]:
+        """Lower-case name and line of each field that goes on to the server, in order."""
+        stripped = self._stripped
+        return [
+            (lower, line or b"%b: %b\r\n" % (name, value))
+            for lower, name, value, line in self._fields
+            if lower not in _NOT_FORWARDED and lower not in stripped
+        ]
 
     def value(self, name: bytes) -> bytes:
-        """The first value of a field by its lower-case name, empty when absent."""
-        return self._values.get(name, b"")
+        """The first value of a field by its lower-case name, empty when absent.
+
+        ``cookie``: all values, as one. ``upgrade``: only if it is honoured.
+        """
+        if name not in self._names:
+            return b""
+        if name == b"upgrade":
+            return self.upgrade
+        if name == b"cookie":
+            return b"; ".join([field[2] for field in self._fields if field[0] == name])
+        return self._fields[self._names.index(name)][2]
 
     def check_version(self, line: RequestLine) -> None:
         """Rules that tie the fields to the request line.
@@ -177,21 +195,18 @@ class HeaderBlock:
         if line.minor == 0:
             if self.chunked:  # RFC 9112 section 6.1: faulty framing
                 raise DownstreamError(400, "Transfer-Encoding in HTTP/1.0")
-        elif b"host" not in self._values:  # RFC 9112 section 3.2
+        elif not self.host:  # RFC 9112 section 3.2
             raise DownstreamError(400, "missing Host")
 
-    def _judge_host(self) -> None:
-        if b"host" in self._values:
-            host = self._values[b"host"]
+    def _judge_host(self, host: bytes | None) -> None:
+        if host is not None:
             known = _HOSTS.recall(host)
             if known is None:
                 known = host_name(host)
                 _HOSTS.store(host, known)
             self.host = known
 
-    def _judge_framing(self) -> None:
-        encoding = self._values.get(b"transfer-encoding")
-        length = self._values.get(b"content-length")
+    def _judge_framing(self, encoding: bytes | None, length: bytes | None) -> None:
         if encoding is not None:
             if length is not None:  # RFC 9112 section 6.3: an attempt at smuggling
                 raise DownstreamError(400, "both Transfer-Encoding and Content-Length")
@@ -203,17 +218,15 @@ class HeaderBlock:
                 raise DownstreamError(400, "invalid Content-Length")
             self.content_length = int(length)
 
-    def _judge_expect(self) -> None:
-        expect = self._values.get(b"expect")
+    def _judge_expect(self, expect: bytes | None) -> None:
         if expect is not None:
             if expect.lower() != b"100-continue":
                 raise DownstreamError(417, "unknown expectation")
             self.expect_continue = True
 
-    def _judge_upgrade(self, connection: list[bytes]) -> None:
+    def _judge_upgrade(self, upgrade: bytes | None, connection: list[bytes]) -> None:
         """An upgrade is honoured when asked for properly (RFC 9110 section 7.8), without a body,
         and never to h2c: a tunnel of HTTP/2 frames would pass every route and allowlist by."""
-        upgrade = self._values.get(b"upgrade")
         if (
             upgrade
             and b"upgrade" in connection
@@ -222,8 +235,6 @@ class HeaderBlock:
             and not any(token.startswith(b"h2c") for token in tokens(upgrade))
         ):
             self.upgrade = upgrade
-        elif upgrade is not None:
-            del self._values[b"upgrade"]
 
 
 _SINGLETONS: Final = frozenset(
@@ -235,23 +246,26 @@ _NOT_FORWARDED: Final = HOP_BY_HOP | {b"content-length", b"expect"}
 """Hop-by-hop, or written anew: the framing is ours, and so is the 100 (Continue)."""
 
 
+_Field = tuple[bytes, bytes, bytes, bytes]
+"""Lower-case name, name, value, and the line to forward or nothing."""
+
+_NO_NAMES: Final[frozenset[bytes]] = frozenset()
 _HOSTS: Final[Memo[bytes, bytes]] = Memo(64)
-_SHARED: Final[Memo[tuple[bytes, bytes], tuple[bytes, bytes, tuple[bytes, bytes]]]] = Memo(2048)
+_SHARED: Final[Memo[tuple[bytes, bytes], _Field]] = Memo(2048)
 _SHARED_LIMIT: Final = 256
 _PRIVATE: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
 
 
-def _shared(field: tuple[bytes, bytes]) -> tuple[bytes, bytes, tuple[bytes, bytes]]:
-    """Lower-case name, value, and the line to forward under that name.
-
-    Thousands of clients send the same User-Agent and the like; with a held sync each, one copy
+def _shared(field: tuple[bytes, bytes]) -> _Field:
+    """Thousands of clients send the same User-Agent and the like; with a held sync each, one copy
     for all of them instead of one each is a quarter of its memory. Credentials are never kept.
     """
     known = _SHARED.recall(field)
     if known is None:
         name, value = field
         lower = name.lower()
-        known = (lower, value, (lower, b"%b: %b\r\n" % field))
-        if len(name) + len(value) <= _SHARED_LIMIT and lower not in _PRIVATE:
-            _SHARED.store(field, known)
+        if len(name) + len(value) > _SHARED_LIMIT or lower in _PRIVATE:
+            return lower, name, value, b""
+        known = (lower, name, value, b"%b: %b\r\n" % field)
+        _SHARED.store(field, known)
     return known

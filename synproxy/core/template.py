@@ -69,6 +69,31 @@ class RequestView(Protocol):
         """
 
 
+class RequestNeededError(Exception):
+    """A value depends on more than the connection and the header fields."""
+
+
+class FieldsView:
+    """Of a request, what stays the same for all requests with its header fields on its
+    connection. Anything else raises :class:`RequestNeededError`, so that what could be rendered
+    from this view alone may be remembered."""
+
+    __slots__ = ("_view",)
+
+    def __init__(self, view: RequestView) -> None:
+        self._view = view
+
+    def __getattr__(self, name: str) -> object:
+        if name in _STEADY:
+            return getattr(self._view, name)
+        raise RequestNeededError(name)
+
+
+_STEADY = frozenset(
+    {"header", "host", "remote_addr", "remote_port", "scheme", "server_addr", "server_port"}
+)
+
+
 class Scope(IntEnum):
     """The narrowest thing a value depends on: within it, the value stays the same."""
 

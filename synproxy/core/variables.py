@@ -15,7 +15,9 @@ from synproxy.config.variable_names import template_parts
 from synproxy.core.maps import compile_map
 from synproxy.core.matrix_keys import room_id, x_matrix_origin
 from synproxy.core.template import (
+    FieldsView,
     Render,
+    RequestNeededError,
     RequestView,
     Scope,
     Template,
@@ -24,7 +26,7 @@ from synproxy.core.template import (
 )
 from synproxy.core.user_key import UserKeys
 
-__all__ = ["RequestView", "Scope", "Template", "Variables"]
+__all__ = ["FieldsView", "RequestNeededError", "RequestView", "Scope", "Template", "Variables"]
 
 _AMPERSAND = 0x26
 _SPACE = 0x20
@@ -151,7 +153,7 @@ class Variables:
     ValueError for an unknown variable, a cycle of maps, or a bad map.
     """
 
-    __slots__ = ("_builtins", "_captures", "_declared", "_maps", "_open")
+    __slots__ = ("_builtins", "_captures", "_declared", "_maps", "_open", "_templates")
 
     def __init__(
         self,
@@ -173,16 +175,21 @@ class Variables:
             self._declared[folded] = declared
         self._maps: dict[str, tuple[Scope, Render]] = {}
         self._open: list[str] = []
+        self._templates: dict[str, Template] = {}
         for name in self._declared:
             self._map(name)
 
     def template(self, text: str) -> Template:
-        """Compile ``text``; raises ValueError for a variable that does not exist."""
-        parts = [
-            self._variable(part) if is_name else constant_template(part)
-            for part, is_name in template_parts(text)
-        ]
-        return join_templates(text, parts)
+        """Compile ``text``, equal texts to the same template; raises ValueError for a variable
+        that does not exist."""
+        known = self._templates.get(text)
+        if known is None:
+            parts = [
+                self._variable(part) if is_name else constant_template(part)
+                for part, is_name in template_parts(text)
+            ]
+            known = self._templates[text] = join_templates(text, parts)
+        return known
 
     def _variable(self, written: str) -> Template:
         name = written.lower()

@@ -21,16 +21,14 @@ if TYPE_CHECKING:
     from synproxy.config.model import Http
 
 
-class State:
-    """What the next byte from the client means. Plain numbers: in CPython 3.11 looking at an
-    enum member costs three times as much, and this happens dozens of times a request."""
-
-    HEAD = 0
-    BODY = 1
-    WAIT = 2  # the request is complete, its answer is not
-    TUNNEL = 3
-    LINGER = 4  # closing; what still comes is dropped (nginx lingering_close)
-    CLOSED = 5
+# What the next byte from the client means. Module constants: in CPython 3.11 an attribute of a
+# class or of an enum costs many times as much, and there are dozens of these a request.
+_HEAD: Final = 0
+_BODY: Final = 1
+_WAIT: Final = 2  # the request is complete, its answer is not
+_TUNNEL: Final = 3
+_LINGER: Final = 4  # closing; what still comes is dropped (nginx lingering_close)
+_CLOSED: Final = 5
 
 
 class Exchange(Protocol):
@@ -65,6 +63,8 @@ class Handler(Protocol):
     """Where a client connection takes its requests. One per listener and child."""
 
     settings: Http
+    small_head: int
+    """Bytes of a head that is within all bounds."""
     wheel: TimerWheel
     scheme: bytes
     connections: set[ClientConnection]
@@ -93,8 +93,7 @@ class ClientConnection(asyncio.Protocol):
         "_paused",
         "_remaining",
         "_searched",
-        "cached_head",
-        "cached_plan",
+        "cached",
         "deadline",
         "exchange",
         "head_started",
@@ -112,7 +111,7 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
         self.exchange: Exchange | None = None
-        self.state = State.HEAD
+        self.state = _HEAD
         self.deadline = NEVER
         self.visit = 0.0
         self.requests = 0
@@ -120,10 +119,9 @@ class ClientConnection(asyncio.Protocol):
         self.write_blocked = False
         self.head_started = False
         self.remote_addr = b"unix:"
-        self.cached_plan: object = None
+        self.cached: object = None
         """Room for the exchange to remember what it made of the header block, as long as that
         stays the same; cleared with it."""
-        self.cached_head: object = None
         self._block: HeaderBlock | None = None
         self._block_bytes = b""
         self._buffer = b""
@@ -150,7 +148,7 @@ class ClientConnection(asyncio.Protocol):
         handler.wheel.watch(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.state = State.CLOSED
+        self.state = _CLOSED
         self._handler.connections.discard(self)
         self._handler.wheel.forget(self)
         exchange, self.exchange = self.exchange, None
@@ -158,10 +156,10 @@ class ClientConnection(asyncio.Protocol):
             exchange.client_gone("client_gone")
 
     def eof_received(self) -> bool:
-        if self.state == State.TUNNEL:
+        if self.state == _TUNNEL:
             exchange = self.exchange
             return exchange is not None and exchange.client_half_closed()
-        if self.state == State.WAIT:
+        if self.state == _WAIT:
             exchange = self.exchange
             if self._buffer or (exchange is not None and exchange.client_half_closed()):
                 self._eof = True
@@ -170,21 +168,21 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         state = self.state
-        if state == State.HEAD:
+        if state == _HEAD:
             if self._buffer:
                 data = self._buffer + data
                 self._buffer = b""
             self._read_head(data)
-        elif state == State.BODY:
+        elif state == _BODY:
             self._read_body(data)
-        elif state == State.WAIT:
+        elif state == _WAIT:
             self._buffer += data
             if len(self._buffer) > PIPELINED:
                 self.pause_reading()
-        elif state == State.TUNNEL:
+        elif state == _TUNNEL:
             if self.exchange is not None:
                 self.exchange.tunnel_data(data)
-        elif state == State.LINGER:
+        elif state == _LINGER:
             self._set_deadline(self._handler.settings.lingering_timeout)
 
     def pause_writing(self) -> None:
@@ -196,11 +194,11 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.write_blocked = False
         settings = self._handler.settings
-        if self.state == State.BODY and not self._paused:
+        if self.state == _BODY and not self._paused:
             self._set_deadline(settings.client_body_timeout)
-        elif self.state == State.HEAD:
+        elif self.state == _HEAD:
             self._set_deadline(settings.keepalive_timeout)
-        elif self.state != State.LINGER:
+        elif self.state != _LINGER:
             self.deadline = NEVER
         if self.exchange is not None:
             self.exchange.client_writable(True)
@@ -224,11 +222,12 @@ class ClientConnection(asyncio.Protocol):
         settings = handler.settings
         block_bytes = data[line_end + 2 : end + 4]
         try:
-            self._check_bounds(line_end, end + 4)
+            if end + 4 > handler.small_head:
+                self._check_bounds(line_end, end + 4)
             line = parse_request_line(data[:line_end])
             block = self._block
             if block is None or block_bytes != self._block_bytes:
-                self.cached_plan = self.cached_head = self._block = None
+                self.cached = self._block = None
                 self._block_bytes = b""
                 block = parse_header_block(
                     block_bytes,
@@ -237,7 +236,8 @@ class ClientConnection(asyncio.Protocol):
                 )
                 self._block = block
                 self._block_bytes = block_bytes
-            block.check_version(line)
+            if not (line.minor and block.host):
+                block.check_version(line)
         except DownstreamError as error:
             handler.refuse(self, error, data[:line_end])
             return
@@ -255,16 +255,16 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._remaining = block.content_length or 0
         if self._remaining:
-            self.state = State.BODY
+            self.state = _BODY
             self.deadline = handler.wheel.now + settings.client_body_timeout
             self.exchange = exchange = handler.begin(self, line, block)
             exchange.start(complete=False)
-            if self.state == State.BODY:
+            if self.state == _BODY:
                 self._hasten()
                 if rest:
                     self._read_body(rest)
         else:
-            self.state = State.WAIT
+            self.state = _WAIT
             self.deadline = NEVER
             self._buffer = rest
             self.exchange = exchange = handler.begin(self, line, block)
@@ -341,7 +341,7 @@ class ClientConnection(asyncio.Protocol):
         self._pass_on(exchange, payload)
         if self.exchange is not exchange:
             return  # answered meanwhile, and lingering
-        self.state = State.WAIT
+        self.state = _WAIT
         self.deadline = NEVER
         self._buffer = rest
         exchange.request_end()
@@ -363,14 +363,14 @@ class ClientConnection(asyncio.Protocol):
     @property
     def body_unread(self) -> bool:
         """Whether more of the request body is to come."""
-        return self.state == State.BODY
+        return self.state == _BODY
 
     @property
     def can_persist(self) -> bool:
         """Whether the connection can serve another request after this answer."""
         if not self.keep_alive or (self._handler.draining and not self._buffer):
             return False
-        if self.state != State.BODY:
+        if self.state != _BODY:
             return True
         # Who expects a 100 (Continue) may never send the body (RFC 9110 section 10.1.1).
         block = self._block
@@ -384,25 +384,25 @@ class ClientConnection(asyncio.Protocol):
         if not self._paused and not self.transport.is_closing():
             self._paused = True
             self.transport.pause_reading()
-            if self.state == State.BODY and not self.write_blocked:
+            if self.state == _BODY and not self.write_blocked:
                 self.deadline = NEVER  # it is not the client that is slow
 
     def resume_reading(self) -> None:
         if self._paused and not self.transport.is_closing():
             self._paused = False
             self.transport.resume_reading()
-            if self.state == State.BODY and not self.write_blocked:
+            if self.state == _BODY and not self.write_blocked:
                 self._set_deadline(self._handler.settings.client_body_timeout)
 
     def finish(self) -> None:
         """The answer is written: next request, or the end."""
         self.exchange = None
-        if self.state == State.BODY:
+        if self.state == _BODY:
             if self.can_persist:
                 self.resume_reading()
             else:
                 self.linger()
-        elif self.state == State.WAIT:
+        elif self.state == _WAIT:
             if self.keep_alive:
                 self._next(self._buffer)
             else:
@@ -412,7 +412,7 @@ class ClientConnection(asyncio.Protocol):
         if not self.keep_alive or (not rest and (self._eof or self._handler.draining)):
             self.close()
             return
-        self.state = State.HEAD
+        self.state = _HEAD
         self.exchange = None
         settings = self._handler.settings
         self.deadline = self._handler.wheel.now + settings.keepalive_timeout
@@ -426,13 +426,13 @@ class ClientConnection(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._read_pipelined)
 
     def _read_pipelined(self) -> None:
-        if self.state == State.HEAD and self._buffer:
+        if self.state == _HEAD and self._buffer:
             data, self._buffer = self._buffer, b""
             self._read_head(data)
 
     def start_tunnel(self) -> bytes:
         """After an upgrade: bytes are passed on as they come. Returns those already here."""
-        self.state = State.TUNNEL
+        self.state = _TUNNEL
         self.deadline = NEVER
         early, self._buffer = self._buffer, b""
         return early
@@ -445,8 +445,8 @@ class ClientConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close once everything written has gone out."""
         self.exchange = None
-        if self.state != State.CLOSED:
-            self.state = State.LINGER
+        if self.state != _CLOSED:
+            self.state = _LINGER
             self._buffer = b""
             self._set_deadline(self._handler.settings.send_timeout)
             self.transport.close()
@@ -455,9 +455,9 @@ class ClientConnection(asyncio.Protocol):
         """Close our side, and drop what still comes for a while, so that the client can read the
         answer before a reset throws it away (RFC 9112 section 9.6, nginx ``lingering_close``)."""
         self.exchange = None
-        if self.state == State.CLOSED or self.transport.is_closing():
+        if self.state == _CLOSED or self.transport.is_closing():
             return
-        self.state = State.LINGER
+        self.state = _LINGER
         self._buffer = b""
         self._set_deadline(self._handler.settings.lingering_timeout)
         self.resume_reading()
@@ -471,7 +471,7 @@ class ClientConnection(asyncio.Protocol):
 
     def shut_down_idle(self) -> None:
         """Drain: close if no request is in progress."""
-        if self.state == State.HEAD and not self._buffer:
+        if self.state == _HEAD and not self._buffer:
             self.close()
 
     # --- deadlines
@@ -487,17 +487,17 @@ class ClientConnection(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """A deadline has passed; called by the wheel."""
         state = self.state
-        if state == State.HEAD:
+        if state == _HEAD:
             if self._buffer:
                 self._refuse(408, "the request head did not come in time", b"")
             else:
                 self.close()
-        elif self.write_blocked or state == State.LINGER:
+        elif self.write_blocked or state == _LINGER:
             exchange, self.exchange = self.exchange, None
             if exchange is not None:
                 exchange.client_gone("client_timeout")
             self.transport.abort()
-        elif state == State.BODY:
+        elif state == _BODY:
             if self.exchange is not None:
                 self.exchange.bad_request(
                     DownstreamError(408, "the request body did not come in time")

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import time
 import zlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from synproxy.core.limits import BODY_HIGH_WATER, REPLAY_BODY
 from synproxy.core.record import Attempt, ExchangeRecord
-from synproxy.core.response import BodyFraming
+from synproxy.core.response import BY_CHUNKS, BY_CLOSE
 from synproxy.core.retry import may_retry, status_for
 from synproxy.core.target import split_target
+from synproxy.core.variables import FieldsView, RequestNeededError
 from synproxy.errors import DownstreamError, Failure, UpstreamError
 from synproxy.proxy.answers import answer_for, connection_end, cors_for, date_line
 from synproxy.wire.chunked import LAST_CHUNK, encode_chunk
@@ -25,14 +26,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from synproxy.core.compression import Compression
+    from synproxy.core.forward import HeadPlan
     from synproxy.core.head import HeaderBlock, RequestLine
     from synproxy.core.response import ResponseHead
+    from synproxy.core.variables import RequestView, Template
     from synproxy.downstream.connection import ClientConnection
     from synproxy.proxy.answers import LocalAnswer
-    from synproxy.proxy.generation import CompiledRoute, Generation
+    from synproxy.proxy.generation import CompiledRoute, Generation, PoolTarget
     from synproxy.proxy.handler import ProxyHandler
     from synproxy.upstream.connection import ServerConnection
     from synproxy.upstream.pool import Connecting, ServerPool
+
+    Remembered = tuple[HeadPlan, bytes, bool, Template | None, bytes]
+    """A plan, what it made of a header block (lines, close), a template, and its value."""
 
 _NO_CAPTURES: Final[Mapping[str, bytes]] = {}
 _CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
@@ -80,7 +86,6 @@ class Exchange:
         "query",
         "route",
         "server",
-        "started",
         "status",
     )
 
@@ -96,7 +101,6 @@ class Exchange:
         self.client = client
         self._line = line
         self.block = block
-        self.started = time.time()
         self._started = handler.loop.time()
         self.path = b""
         self.query = b""
@@ -217,32 +221,39 @@ class Exchange:
         if route.respond is not None:
             self._send(route.respond, "local")
             return
-        target = route.choose(self)
+        target = route.target or route.choose(self)
         if target is None:
             self._answer(502, reason="local")
             return
         self.pool = target.pool
-        if target.key is not None:
-            self._key = target.key.render(self)
         try:
-            self._render_fields(route)
+            self._render(route.plan, target)
         except DownstreamError as error:
             self._answer(error.status, reason="client_error")
             return
         self._attempt()
 
-    def _render_fields(self, route: CompiledRoute) -> None:
-        """The header block for the server. One connection sends the same block again and again,
-        so what a plan makes of it is remembered there."""
-        plan = route.plan
+    def _render(self, plan: HeadPlan, target: PoolTarget) -> None:
+        """The header block for the server, and the sticky key. One connection sends the same
+        block again and again, so what was made of it is remembered there."""
         client = self.client
-        if plan is client.cached_plan and not self._line.authority:
-            self._fields, self._close_upstream = client.cached_head  # type: ignore[misc]
+        key = target.key
+        cached: Remembered | None = client.cached  # type: ignore[assignment]
+        if cached is not None and cached[0] is plan and not self._line.authority:
+            _, self._fields, self._close_upstream, cached_key, known = cached
+            if key is not None:
+                self._key = known if key is cached_key else key.render(self)
             return
-        rendered = plan.render(self, self.block)
+        self._fields, self._close_upstream = plan.render(self, self.block)
+        remembered = None
+        if key is not None:
+            try:
+                self._key = key.render(cast("RequestView", FieldsView(self)))
+                remembered = key
+            except RequestNeededError:
+                self._key = key.render(self)
         if plan.cacheable and not self._line.authority:
-            client.cached_plan, client.cached_head = plan, rendered
-        self._fields, self._close_upstream = rendered
+            client.cached = (plan, self._fields, self._close_upstream, remembered, self._key)
 
     def request_body(self, payload: bytes) -> None:
         """More of the body: on to the server, or kept until there is one."""
@@ -340,16 +351,17 @@ class Exchange:
         route = self.route
         assert pool is not None
         assert route is not None
-        wheel = self._handler.wheel
-        index = pool.balancer.pick(self._key, self._tried, wheel.now)
+        handler = self._handler
+        index = pool.balancer.pick(self._key, self._tried, handler.wheel.now)
         if index is None:
             self._answer(502, reason="upstream_error")
             return
         self.index = index
         self._balanced = True
         pool.balancer.acquired(index)
-        self._attempt_started = self._handler.loop.time()
-        self._connect_time = self._header_time = -1.0
+        if handler.access_log is not None:
+            self._attempt_started = handler.loop.time()
+            self._connect_time = self._header_time = -1.0
         connection = pool.take(index)
         if connection is not None:
             self._assign(connection)
@@ -377,9 +389,10 @@ class Exchange:
         assert route is not None
         self.server = connection
         line = self._line
-        self._connect_time = (
-            self._handler.loop.time() - self._attempt_started if connection.requests == 0 else 0.0
-        )
+        if self._handler.access_log is not None:
+            self._connect_time = (
+                0.0 if connection.requests else self._handler.loop.time() - self._attempt_started
+            )
         head = b"%b %b HTTP/1.1\r\n%b" % (line.method, line.target, self._fields)
         body = self._body
         if body:
@@ -584,7 +597,7 @@ class Exchange:
         compressed = self._compressor is not None
         if compressed and size >= 0:
             out.append(b"Content-Length: %d\r\n" % size)
-        elif compressed or framing == BodyFraming.CHUNKED or framing == BodyFraming.CLOSE:
+        elif compressed or framing in (BY_CHUNKS, BY_CLOSE):
             if minor:
                 self._chunked_out = True
                 out.append(_CHUNKED)
@@ -604,10 +617,11 @@ class Exchange:
     def _finish(self) -> None:
         server, self.server = self.server, None
         self._release(failed=False)
-        self._note_attempt(self.status)
         if server is not None:
             server.finish()
-        self._log("ok")
+        if self._handler.access_log is not None:
+            self._note_attempt(self.status)
+            self._log("ok")
         self.client.finish()
 
     def server_writable(self, writable: bool) -> None:
@@ -693,9 +707,10 @@ class Exchange:
         line = self._line
         route, pool = self.route, self.pool
         attempts = self._attempts or []
+        duration = handler.loop.time() - self._started
         handler.access_log.write(
             ExchangeRecord(
-                started=self.started,
+                started=time.time() - duration,
                 remote_addr=self.client.remote_addr,
                 method=line.method,
                 target=line.target,
@@ -712,7 +727,7 @@ class Exchange:
                 pool=pool.name if pool is not None else "",
                 server=attempts[-1].server if attempts else "",
                 attempts=attempts,
-                duration=handler.loop.time() - self._started,
+                duration=duration,
                 end_reason=reason,
             )
         )

@@ -164,7 +164,7 @@ class Generation:
         :raises DownstreamError: 400, for a path that nginx refuses too.
         """
         key = (raw_path, method)
-        decision = self._decisions.recall(key)
+        decision = self._decisions.get(key) or self._decisions.recall(key)
         if decision is None:
             path = normalise_path(raw_path)
             match = self.table.match(path, method)

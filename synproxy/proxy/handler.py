@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from synproxy.core.record import ExchangeRecord, refused_request_line
@@ -14,6 +15,7 @@ from synproxy.upstream.watch import Watches
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
     from typing import Protocol
 
     from synproxy.config.model import Http
@@ -37,12 +39,14 @@ class ProxyHandler:
 
     __slots__ = (
         "access_log",
+        "begin",
         "connections",
         "draining",
         "generation",
         "loop",
         "scheme",
         "settings",
+        "small_head",
         "watches",
         "wheel",
     )
@@ -62,8 +66,12 @@ class ProxyHandler:
         self.draining = False
         self.connections: set[ClientConnection] = set()
         self.watches = Watches(wheel)
+        self.begin: Callable[[ClientConnection, RequestLine, HeaderBlock], Exchange]
+        self.begin = partial(Exchange, self)
+        """See :class:`synproxy.downstream.connection.Handler`."""
         self.generation: Generation
         self.settings: Http
+        self.small_head: int
         self.use(generation)
 
     def use(self, generation: Generation) -> None:
@@ -71,10 +79,7 @@ class ProxyHandler:
         self.generation = generation
         self.settings = generation.http
         generation.watch(self.watches)
-
-    def begin(self, client: ClientConnection, line: RequestLine, block: HeaderBlock) -> Exchange:
-        """See :class:`synproxy.downstream.connection.Handler`."""
-        return Exchange(self, client, line, block)
+        self.small_head = generation.http.large_client_header_buffers.size
 
     def refuse(self, client: ClientConnection, error: DownstreamError, head: bytes) -> None:
         """Answer a head that was not accepted, log it, and close."""

@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from synproxy.core.limits import INTERIM_RESPONSES, RESPONSE_HEAD
-from synproxy.core.response import BodyFraming, ResponseHead
+from synproxy.core.response import BY_CHUNKS, BY_LENGTH, NO_BODY, ResponseHead
 from synproxy.core.wheel import NEVER
 from synproxy.errors import Failure, UpstreamError
 from synproxy.wire.chunked import ChunkedDecoder, ChunkedError, whole_chunk
@@ -21,18 +21,16 @@ if TYPE_CHECKING:
     from synproxy.upstream.pool import ServerPool
 
 
-class State:
-    """What the next byte from the server means. Plain numbers: in CPython 3.11 looking at an
-    enum member costs three times as much, and this happens dozens of times a request."""
-
-    IDLE = 0
-    HEAD = 1
-    LENGTH = 2
-    CHUNKED = 3
-    CLOSE = 4  # the body ends with the connection
-    TUNNEL = 5
-    DONE = 6  # the answer is complete, the exchange has not said so yet
-    CLOSED = 7
+# What the next byte from the server means. Module constants: in CPython 3.11 an attribute of a
+# class or of an enum costs many times as much, and there are dozens of these a request.
+_IDLE: Final = 0
+_HEAD: Final = 1
+_LENGTH: Final = 2
+_CHUNKED: Final = 3
+_CLOSE: Final = 4  # the body ends with the connection
+_TUNNEL: Final = 5
+_DONE: Final = 6  # the answer is complete, the exchange has not said so yet
+_CLOSED: Final = 7
 
 
 class Sink(Protocol):
@@ -111,7 +109,7 @@ class ServerConnection(asyncio.Protocol):
         self.index = index
         """Which server of the pool."""
         self.sink: Sink | None = None
-        self.state = State.IDLE
+        self.state = _IDLE
         self.deadline = NEVER
         self.visit = 0.0
         self.requests = 0
@@ -143,7 +141,7 @@ class ServerConnection(asyncio.Protocol):
     ) -> None:
         """Send a request, or its beginning when ``sent`` is false."""
         self.sink = sink
-        self.state = State.HEAD
+        self.state = _HEAD
         self.requests += 1
         self._sent = sent
         self._reusable = not close
@@ -159,7 +157,7 @@ class ServerConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """More of the request body, framed, or of the tunnel."""
-        if self.state == State.TUNNEL:
+        if self.state == _TUNNEL:
             self.deadline = self.pool.wheel.now + self._rules.read_timeout
         self.transport.write(data)
 
@@ -177,8 +175,8 @@ class ServerConnection(asyncio.Protocol):
     def finish(self) -> None:
         """The exchange is over: back to the pool, or closed."""
         self.sink = None
-        if self._reusable and self.state == State.DONE and self._sent and not self.write_blocked:
-            self.state = State.IDLE
+        if self._reusable and self.state == _DONE and self._sent and not self.write_blocked:
+            self.state = _IDLE
             if self._paused:
                 self.resume_reading()
             self.pool.release(self)
@@ -188,8 +186,8 @@ class ServerConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Drop the connection at once, whatever is under way."""
         self.sink = None
-        if self.state != State.CLOSED:
-            self.state = State.CLOSED
+        if self.state != _CLOSED:
+            self.state = _CLOSED
             self.deadline = NEVER
             self._buffer = b""
             self.transport.abort()
@@ -210,7 +208,7 @@ class ServerConnection(asyncio.Protocol):
         if self._paused and not self.transport.is_closing():
             self._paused = False
             self.transport.resume_reading()
-            if self.state != State.IDLE:
+            if self.state != _IDLE:
                 self._set_deadline(self._rules.read_timeout)
 
     def write_eof(self) -> None:
@@ -228,7 +226,7 @@ class ServerConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         state = self.state
         sink = self.sink
-        if state == State.HEAD:
+        if state == _HEAD:
             if self._buffer:
                 data = self._buffer + data
                 self._buffer = b""
@@ -238,28 +236,28 @@ class ServerConnection(asyncio.Protocol):
             data = self._buffer
             self._buffer = b""
             state = self.state
-            if state == State.CHUNKED:
+            if state == _CHUNKED:
                 payload = whole_chunk(data)
                 if payload and sink is not None:
-                    self.state = State.DONE
+                    self.state = _DONE
                     sink.whole_response(head, payload, data)
                     return
                 self._decoder = ChunkedDecoder()
-            elif state == State.LENGTH:
+            elif state == _LENGTH:
                 if len(data) == self._remaining and sink is not None:
-                    self.state = State.DONE
+                    self.state = _DONE
                     sink.whole_response(head, data, b"")
                     return
-            elif state == State.TUNNEL:
+            elif state == _TUNNEL:
                 if sink is not None:
                     sink.switched(head, data)
                 return
-        elif state == State.IDLE:
+        elif state == _IDLE:
             # Bytes before we asked are no answer to what we will ask (CVE-2026-1642).
             self.pool.forget(self)
             self.abort()
             return
-        elif state == State.TUNNEL:
+        elif state == _TUNNEL:
             self.deadline = self.pool.wheel.now + self._rules.read_timeout
             if sink is not None:
                 sink.tunnel_reply(data)
@@ -272,7 +270,7 @@ class ServerConnection(asyncio.Protocol):
             return
         pieces: list[bytes]
         done = False
-        if state == State.LENGTH:
+        if state == _LENGTH:
             size = len(data)
             if size < self._remaining:
                 self._remaining -= size
@@ -283,7 +281,7 @@ class ServerConnection(asyncio.Protocol):
                     data = data[: self._remaining]
                 pieces = [data]
                 done = True
-        elif state == State.CHUNKED:
+        elif state == _CHUNKED:
             pieces = []
             if data:
                 assert self._decoder is not None
@@ -299,7 +297,7 @@ class ServerConnection(asyncio.Protocol):
                     self._decoder = None
                     if rest:
                         self._reusable = False
-        elif state == State.CLOSE:
+        elif state == _CLOSE:
             pieces = [data] if data else []
         else:  # DONE: no body, or bytes after the end
             pieces = []
@@ -309,36 +307,36 @@ class ServerConnection(asyncio.Protocol):
                 if head is None:
                     return
         if done:
-            self.state = State.DONE
+            self.state = _DONE
         sink.response(head, pieces, done)
 
     def eof_received(self) -> bool:
-        if self.state == State.TUNNEL and self.sink is not None:
+        if self.state == _TUNNEL and self.sink is not None:
             return self.sink.tunnel_reply_end()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         state = self.state
-        self.state = State.CLOSED
+        self.state = _CLOSED
         self.deadline = NEVER
         self.pool.wheel.forget(self)
         sink, self.sink = self.sink, None
-        if state == State.IDLE:
+        if state == _IDLE:
             self.pool.forget(self)
-        elif sink is None or state == State.CLOSED:
+        elif sink is None or state == _CLOSED:
             pass
-        elif state == State.CLOSE and exc is None:
+        elif state == _CLOSE and exc is None:
             self._reusable = False
             sink.response(None, [], True)
-        elif state == State.TUNNEL:
+        elif state == _TUNNEL:
             sink.server_failed(UpstreamError(Failure.CLOSED, "tunnel closed by the server"))
-        elif state == State.HEAD:
+        elif state == _HEAD:
             if self._buffer:
                 failure = Failure.TRUNCATED
             else:
                 failure = Failure.STALE if self.reused else Failure.CLOSED
             sink.server_failed(UpstreamError(failure, _reason(exc)))
-        elif state != State.DONE:
+        elif state != _DONE:
             sink.server_failed(UpstreamError(Failure.TRUNCATED, _reason(exc)))
 
     def pause_writing(self) -> None:
@@ -358,7 +356,7 @@ class ServerConnection(asyncio.Protocol):
 
     def expire(self, now: float) -> None:
         """A deadline has passed; called by the wheel."""
-        if self.state == State.IDLE:
+        if self.state == _IDLE:
             self.pool.forget(self)
             self.abort()
         elif self.write_blocked:
@@ -395,7 +393,7 @@ class ServerConnection(asyncio.Protocol):
                     if not (self._upgrade and shape.upgrade):
                         raise UpstreamError(Failure.INVALID, "101 that was not asked for")
                     self._buffer = data[end:]
-                    self.state = State.TUNNEL
+                    self.state = _TUNNEL
                     self._set_deadline(self._rules.read_timeout)
                     return head
                 # 100 and 103 end here: the 100 (Continue) is ours, and nginx passes no other.
@@ -410,15 +408,15 @@ class ServerConnection(asyncio.Protocol):
         if not shape.keep_alive:
             self._reusable = False
         framing = head.framing
-        if framing == BodyFraming.NONE:
-            self.state = State.DONE
-        elif framing == BodyFraming.LENGTH:
-            self.state = State.LENGTH
+        if framing == NO_BODY:
+            self.state = _DONE
+        elif framing == BY_LENGTH:
+            self.state = _LENGTH
             self._remaining = head.content_length
-        elif framing == BodyFraming.CHUNKED:
-            self.state = State.CHUNKED
+        elif framing == BY_CHUNKS:
+            self.state = _CHUNKED
         else:
-            self.state = State.CLOSE
+            self.state = _CLOSE
         return head
 
     def _fail(self, failure: Failure, reason: str) -> None:

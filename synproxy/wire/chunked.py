@@ -38,12 +38,11 @@ def whole_chunk(data: bytes) -> bytes:
     return data[start:stop] if data[stop:] == b"\r\n0\r\n\r\n" else b""
 
 
-class _State:
-    SIZE = 0
-    DATA = 1
-    DATA_END = 2
-    TRAILER = 3
-    DONE = 4
+_SIZE: Final = 0
+_DATA: Final = 1
+_DATA_END: Final = 2
+_TRAILER: Final = 3
+_DONE: Final = 4
 
 
 class ChunkedDecoder:
@@ -52,7 +51,7 @@ class ChunkedDecoder:
     __slots__ = ("_buffer", "_overhead", "_remaining", "_state")
 
     def __init__(self) -> None:
-        self._state = _State.SIZE
+        self._state = _SIZE
         self._remaining = 0
         self._buffer = b""
         self._overhead = 0
@@ -71,7 +70,7 @@ class ChunkedDecoder:
         end = len(data)
         while True:
             state = self._state
-            if state == _State.SIZE:
+            if state == _SIZE:
                 # The common case, without a state for each part: a whole chunk is here.
                 plain = _PLAIN_SIZE.match(data, position)
                 if plain is not None:
@@ -83,9 +82,9 @@ class ChunkedDecoder:
                             position = stop + 2
                             continue
                     elif data[start : start + 2] == b"\r\n":
-                        self._state = _State.DONE
+                        self._state = _DONE
                         return data[start + 2 :]
-            if state == _State.DATA:
+            if state == _DATA:
                 if position >= end:
                     return None
                 piece = data[position : position + self._remaining]
@@ -94,8 +93,8 @@ class ChunkedDecoder:
                 self._remaining -= len(piece)
                 if self._remaining:
                     return None
-                self._state = _State.DATA_END
-            elif state == _State.DATA_END:
+                self._state = _DATA_END
+            elif state == _DATA_END:
                 if end - position < 2:
                     if data[position:end] not in (b"", b"\r"):
                         raise ChunkedError("chunk data is not followed by CRLF")
@@ -104,8 +103,8 @@ class ChunkedDecoder:
                 if data[position : position + 2] != b"\r\n":
                     raise ChunkedError("chunk data is not followed by CRLF")
                 position += 2
-                self._state = _State.SIZE
-            elif state == _State.DONE:
+                self._state = _SIZE
+            elif state == _DONE:
                 raise ChunkedError("data after the last chunk")
             else:
                 stop = data.find(b"\n", position, position + _MAX_LINE)
@@ -116,10 +115,10 @@ class ChunkedDecoder:
                     return None
                 line = data[position : stop + 1]
                 position = stop + 1
-                if state == _State.SIZE:
+                if state == _SIZE:
                     self._size_line(line)
                 elif line == b"\r\n":
-                    self._state = _State.DONE
+                    self._state = _DONE
                     return data[position:]
                 else:
                     self._trailer_line(line)
@@ -133,7 +132,7 @@ class ChunkedDecoder:
             raise ChunkedError("chunk size out of range")
         self._count(len(line) - len(match[1]) - 2)
         self._remaining = size
-        self._state = _State.DATA if size else _State.TRAILER
+        self._state = _DATA if size else _TRAILER
 
     def _trailer_line(self, line: bytes) -> None:
         match = _TRAILER_LINE.fullmatch(line)

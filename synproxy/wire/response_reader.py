@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 from synproxy.core.memo import Memo
-from synproxy.core.response import ALWAYS_HIDDEN, AnswerShape, BodyFraming, ResponseHead
+from synproxy.core.response import ALWAYS_HIDDEN, BY_LENGTH, NO_BODY, AnswerShape, ResponseHead
 from synproxy.wire.http1 import parse_response_head
 
 MEMO_ENTRIES: Final = 1024
@@ -34,7 +34,7 @@ class ResponseReader:
     def __init__(self, hidden: frozenset[bytes] = ALWAYS_HIDDEN, server_line: bytes = b"") -> None:
         self._hidden = hidden
         self._server_line = server_line
-        self._dates: Memo[bytes, bytes] = Memo(64)
+        self._dates: Memo[bytes, bytes] = Memo(256)
         """Line as it came -> line for the client, empty if hidden."""
         self._shapes: Memo[tuple[bytes, bool], AnswerShape] = Memo(MEMO_ENTRIES)
 
@@ -78,8 +78,8 @@ class ResponseReader:
                 self._shapes.store(key, judged.shape)
             return judged
         framing = shape.framing
-        if length == 0 and framing == BodyFraming.LENGTH:
-            framing = BodyFraming.NONE
+        if length == 0 and framing == BY_LENGTH:
+            framing = NO_BODY
         return ResponseHead(shape, framing, date, length)
 
     def _date(self, line: bytes) -> bytes | None:
