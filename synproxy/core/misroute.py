@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from synproxy.core.response import BodyFraming
+from synproxy.core.response import BY_CHUNKS, BY_LENGTH
 
 if TYPE_CHECKING:
     from synproxy.core.response import ResponseHead
@@ -25,16 +25,14 @@ _METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATC
 
 def may_be_unrecognized(head: ResponseHead) -> bool:
     """Whether the body of this answer is worth a look; judged on the head alone."""
-    if head.status not in (404, 405) or head.framing not in (
-        BodyFraming.LENGTH,
-        BodyFraming.CHUNKED,
-    ):
+    shape = head.shape
+    if shape.status not in (404, 405) or head.framing not in (BY_LENGTH, BY_CHUNKS):
         return False
-    kind = head.value(b"content-type").partition(b";")[0].strip().lower()
+    kind = shape.value(b"content-type").partition(b";")[0].strip().lower()
     return (
         kind == b"application/json"
         and head.content_length <= MAX_ANSWER
-        and not head.value(b"content-encoding")
+        and not shape.value(b"content-encoding")
     )
 
 

@@ -11,14 +11,14 @@ from synproxy.core.misroute import (
     is_unrecognized,
     may_be_unrecognized,
 )
-from synproxy.core.response import ResponseHead
+from synproxy.core.response import ResponseHead, judge_response
 
 JSON = (b"Content-Type", b"application/json")
 CHUNKED = (b"Transfer-Encoding", b"chunked")
 
 
 def head(status: int, *fields: tuple[bytes, bytes], head_request: bool = False) -> ResponseHead:
-    return ResponseHead(status, b"", 1, fields, head_request=head_request)
+    return judge_response(status, b"", 1, fields, head_request=head_request)
 
 
 @pytest.mark.parametrize(
