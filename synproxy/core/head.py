@@ -18,9 +18,11 @@ from synproxy.core.target import check_target
 from synproxy.errors import DownstreamError
 
 _METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
-_COMMON: Final = re.compile(
+_COMMON_LINE: Final = (
     rb"(GET|PUT|POST|HEAD|OPTIONS|DELETE) (/[!\"$-~]*) HTTP/1\.1"  # as core.target.check_target
 )
+_COMMON: Final = re.compile(_COMMON_LINE)
+_COMMON_START: Final = re.compile(_COMMON_LINE + rb"\r\n")
 _new_tuple: Final = tuple.__new__
 _VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
@@ -46,6 +48,16 @@ class RequestLine(NamedTuple):
         """nginx's ``$host`` of an absolute-form target, which goes before the Host field
         (RFC 9112 section 3.2.2)."""
         return host_name(self.authority)
+
+
+def common_request_line(data: bytes, end: int) -> RequestLine | None:
+    """What :func:`parse_request_line` gives if ``data`` up to ``end`` is the usual kind of request
+    line with its CRLF; None says nothing."""
+    common = _COMMON_START.fullmatch(data, 0, end)
+    if common is None:
+        return None
+    method, target = common.groups()
+    return _new_tuple(RequestLine, (method, target, b"", 1))
 
 
 def parse_request_line(line: bytes) -> RequestLine:

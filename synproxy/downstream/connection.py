@@ -10,7 +10,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from synproxy.core.head import HeaderBlock, RequestLine, parse_request_line
+from synproxy.core.head import HeaderBlock, RequestLine, common_request_line, parse_request_line
 from synproxy.core.limits import DISCARD_BODY, PIPELINED
 from synproxy.core.wheel import NEVER, TimerWheel
 from synproxy.errors import DownstreamError
@@ -63,6 +63,9 @@ class Handler(Protocol):
     """Where a client connection takes its requests. One per listener and child."""
 
     settings: Http
+    keepalive_requests: int
+    keepalive_timeout: float
+    """Both from the settings; attributes of a pydantic model are slow to look up."""
     small_head: int
     """Bytes of a head that is within all bounds."""
     wheel: TimerWheel
@@ -172,6 +175,13 @@ class ClientConnection(asyncio.Protocol):
             if self._buffer:
                 data = self._buffer + data
                 self._buffer = b""
+            elif self._block is not None and data.endswith(self._block_bytes):
+                # The same fields again, after a line that can hold no end of a head.
+                size = len(data)
+                line = common_request_line(data, size - len(self._block_bytes))
+                if line is not None and self._block.host and size <= self._handler.small_head:
+                    self._begin(line, self._block, b"")
+                    return
             self._read_head(data)
         elif state == _BODY:
             self._read_body(data)
@@ -241,14 +251,18 @@ class ClientConnection(asyncio.Protocol):
         except DownstreamError as error:
             handler.refuse(self, error, data[:line_end])
             return
+        self._begin(line, block, data[end + 4 :])
+
+    def _begin(self, line: RequestLine, block: HeaderBlock, rest: bytes) -> None:
+        """A head was accepted; ``rest`` is what followed it."""
+        handler = self._handler
         self.requests += 1
         self.head_started = False
         self.keep_alive = (
             (not block.connection_close if line.minor else block.connection_keep_alive)
-            and self.requests < settings.keepalive_requests
+            and self.requests < handler.keepalive_requests
             and not handler.draining
         )
-        rest = data[end + 4 :]
         if block.chunked:
             self._decoder = ChunkedDecoder()
             self._remaining = -1
@@ -256,7 +270,7 @@ class ClientConnection(asyncio.Protocol):
             self._remaining = block.content_length or 0
         if self._remaining:
             self.state = _BODY
-            self.deadline = handler.wheel.now + settings.client_body_timeout
+            self.deadline = handler.wheel.now + handler.settings.client_body_timeout
             self.exchange = exchange = handler.begin(self, line, block)
             exchange.start(complete=False)
             if self.state == _BODY:
@@ -414,10 +428,10 @@ class ClientConnection(asyncio.Protocol):
             return
         self.state = _HEAD
         self.exchange = None
-        settings = self._handler.settings
-        self.deadline = self._handler.wheel.now + settings.keepalive_timeout
-        if self.deadline < self.visit:
-            self._handler.wheel.hasten(self)
+        handler = self._handler
+        self.deadline = deadline = handler.wheel.now + handler.keepalive_timeout
+        if deadline < self.visit:
+            handler.wheel.hasten(self)
         self._buffer = rest
         if self._paused:
             self.resume_reading()

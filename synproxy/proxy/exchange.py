@@ -16,7 +16,6 @@ from synproxy.core.limits import BODY_HIGH_WATER, REPLAY_BODY
 from synproxy.core.record import Attempt, ExchangeRecord
 from synproxy.core.response import BY_CHUNKS, BY_CLOSE
 from synproxy.core.retry import may_retry, status_for
-from synproxy.core.target import split_target
 from synproxy.core.variables import FieldsView, RequestNeededError
 from synproxy.errors import DownstreamError, Failure, UpstreamError
 from synproxy.proxy.answers import answer_for, connection_end, cors_for, date_line
@@ -198,9 +197,12 @@ class Exchange:
         if line.target == b"*":
             self._answer(204, reason="local")
             return
-        raw_path, self.query = split_target(line.target)
+        raw_path, _, self.query = line.target.partition(b"?")
+        generation = self.generation
         try:
-            decision = self.generation.decide(raw_path, line.method)
+            decision = generation.decided((raw_path, line.method)) or generation.decide(
+                raw_path, line.method
+            )
         except DownstreamError as error:
             self.client.keep_alive = False
             self._answer(error.status, reason="client_error")
@@ -210,10 +212,11 @@ class Exchange:
             self._answer(404, reason="local")
             return
         self.route = route
-        for access in accesses:
-            if not access.permits(self.client.remote_addr):
-                self._answer(403, reason="local")
-                return
+        if accesses:
+            for access in accesses:
+                if not access.permits(self.client.remote_addr):
+                    self._answer(403, reason="local")
+                    return
         length = self.block.content_length
         if length is not None and length > route.max_body > 0:
             self._answer(413, reason="client_error")
@@ -517,8 +520,9 @@ class Exchange:
         self.bytes_sent = len(payload)
         if self._handler.access_log is not None:
             self._header_time = self._handler.loop.time() - self._attempt_started
-        client.keep_alive = keep_alive = client.can_persist
-        client.write(
+        keep_alive = client.can_persist
+        client.keep_alive = keep_alive
+        client.transport.write(
             b"".join(
                 (
                     shape.before,

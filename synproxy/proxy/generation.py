@@ -158,6 +158,10 @@ class Generation:
         )
         self._decisions: Memo[tuple[bytes, bytes], Decision] = Memo(_DECISIONS)
 
+    def decided(self, key: tuple[bytes, bytes]) -> Decision | None:
+        """What :meth:`decide` gave lately for a raw path and a method."""
+        return self._decisions.get(key)
+
     def decide(self, raw_path: bytes, method: bytes) -> Decision:
         """Where a request goes, and whose allowlists must permit it.
 

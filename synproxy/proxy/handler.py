@@ -43,6 +43,8 @@ class ProxyHandler:
         "connections",
         "draining",
         "generation",
+        "keepalive_requests",
+        "keepalive_timeout",
         "loop",
         "scheme",
         "settings",
@@ -71,6 +73,8 @@ class ProxyHandler:
         """See :class:`synproxy.downstream.connection.Handler`."""
         self.generation: Generation
         self.settings: Http
+        self.keepalive_requests: int
+        self.keepalive_timeout: float
         self.small_head: int
         self.use(generation)
 
@@ -79,6 +83,8 @@ class ProxyHandler:
         self.generation = generation
         self.settings = generation.http
         generation.watch(self.watches)
+        self.keepalive_requests = generation.http.keepalive_requests
+        self.keepalive_timeout = generation.http.keepalive_timeout
         self.small_head = generation.http.large_client_header_buffers.size
 
     def refuse(self, client: ClientConnection, error: DownstreamError, head: bytes) -> None:

@@ -104,6 +104,10 @@ class ServerPool:
 
     __slots__ = (
         "_idle",
+        "_keepalive",
+        "_keepalive_requests",
+        "_keepalive_time",
+        "_keepalive_timeout",
         "_order",
         "_watches",
         "balancer",
@@ -123,6 +127,11 @@ class ServerPool:
         self.lobby: Lobby | None = None
         """Where requests wait; only there while some do."""
         self._watches: list[Watch] = []
+        # Attributes of a pydantic model are slow to look up.
+        self._keepalive = settings.keepalive
+        self._keepalive_requests = settings.keepalive_requests
+        self._keepalive_time = settings.keepalive_time
+        self._keepalive_timeout = settings.keepalive_timeout
         self._idle: list[list[ServerConnection]] = [[] for _ in settings.servers]
         self._order: dict[ServerConnection, None] = {}
 
@@ -142,26 +151,28 @@ class ServerPool:
 
     def release(self, connection: ServerConnection) -> None:
         """Keep a connection for later, within the bounds."""
-        settings = self.settings
-        now = self.wheel.now
+        wheel = self.wheel
+        now = wheel.now
+        keepalive = self._keepalive
+        order = self._order
         if (
             self.retired
-            or settings.keepalive == 0
-            or connection.requests >= settings.keepalive_requests
-            or now - connection.created > settings.keepalive_time
+            or keepalive == 0
+            or connection.requests >= self._keepalive_requests
+            or now - connection.created > self._keepalive_time
             or connection.transport.is_closing()
         ):
             connection.abort()
             return
-        if len(self._order) >= settings.keepalive:
-            oldest = next(iter(self._order))
+        if len(order) >= keepalive:
+            oldest = next(iter(order))
             self.forget(oldest)
             oldest.abort()
-        connection.deadline = now + settings.keepalive_timeout
-        if connection.deadline < connection.visit:
-            self.wheel.hasten(connection)
+        connection.deadline = deadline = now + self._keepalive_timeout
+        if deadline < connection.visit:
+            wheel.hasten(connection)
         self._idle[connection.index].append(connection)
-        self._order[connection] = None
+        order[connection] = None
 
     def forget(self, connection: ServerConnection) -> None:
         """An idle connection is no longer usable."""
