@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from synproxy import __version__
 from synproxy.core.health import POLL, Health, Status
-from synproxy.core.response import ALWAYS_HIDDEN
 from synproxy.core.wheel import NEVER
 from synproxy.errors import Failure, UpstreamError
+from synproxy.upstream.connection import AttemptRules
 from synproxy.wire.response_reader import ResponseReader
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ _POLL_TIMEOUT: Final = 2.0
 """Seconds that a look without a request may take."""
 _FIRST_CHECKS_WITHIN: Final = 1.0
 """Seconds after the start within which every server is asked for the first time."""
-_READER: Final = ResponseReader(ALWAYS_HIDDEN)
+_RULES: Final = AttemptRules(ResponseReader(), NEVER, NEVER)
+"""No timeouts: the watch has its own."""
 _NAMES: Final = {Status.UP: "up", Status.RESTARTING: "restarting", Status.DOWN: "down"}
 
 _Key = tuple[str, "HealthCheck | None", float]
@@ -186,13 +187,11 @@ class Watch:
         connection.start(
             self,
             self._request,
+            _RULES,
             sent=True,
             head_request=False,
-            reader=_READER,
             upgrade=False,
             close=True,
-            read_timeout=NEVER,  # the watch has its own
-            send_timeout=NEVER,
         )
 
     def connect_failed(self, error: UpstreamError) -> None:
@@ -200,12 +199,17 @@ class Watch:
         self._connecting = None
         self._found(error)
 
+    def whole_response(self, head: ResponseHead, payload: bytes, framed: bytes) -> None:
+        """From the connection, as below."""
+        self.response(head, [], True)
+
     def response(self, head: ResponseHead | None, pieces: list[bytes], done: bool) -> None:
         """From the connection: the head says it all."""
         if head is not None:
             self._end_look()
-            good = 200 <= head.status < 400  # as HAProxy and nginx Plus have it
-            self._found(None if good else UpstreamError(Failure.INVALID, f"answered {head.status}"))
+            status = head.shape.status
+            good = 200 <= status < 400  # as HAProxy and nginx Plus have it
+            self._found(None if good else UpstreamError(Failure.INVALID, f"answered {status}"))
 
     def server_failed(self, error: UpstreamError) -> None:
         """From the connection: it was lost before an answer."""

@@ -6,17 +6,17 @@ import asyncio
 from typing import Any
 
 from synproxy.config.model import Pool
-from synproxy.core.response import ALWAYS_HIDDEN, ResponseHead
+from synproxy.core.response import ResponseHead
 from synproxy.core.wheel import TimerWheel
 from synproxy.errors import UpstreamError
-from synproxy.upstream.connection import ServerConnection
+from synproxy.upstream.connection import AttemptRules, ServerConnection
 from synproxy.upstream.pool import ServerPool
 from synproxy.wire.response_reader import ResponseReader
 from tests.support.answers import Judged, view
 
-READER = ResponseReader(ALWAYS_HIDDEN)
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 READ_TIMEOUT, SEND_TIMEOUT = 60.0, 20.0
+RULES = AttemptRules(ResponseReader(), READ_TIMEOUT, SEND_TIMEOUT)
 
 
 class FakeTransport(asyncio.Transport):
@@ -85,6 +85,11 @@ class FakeSink:
         self.switched_to: Judged | None = None
         self.keeps_half_closed = True
 
+    def whole_response(self, head: ResponseHead, payload: bytes, framed: bytes) -> None:
+        if framed:
+            assert framed == b"%x\r\n%b\r\n0\r\n\r\n" % (len(payload), payload)
+        self.response(head, [payload], True)
+
     def response(self, head: ResponseHead | None, pieces: list[bytes], done: bool) -> None:
         assert not self.done
         if head is not None:
@@ -135,12 +140,10 @@ def ask(
     connection.start(
         sink,
         data,
+        RULES,
         sent=sent,
         head_request=head_request,
-        reader=READER,
         upgrade=upgrade,
         close=close,
-        read_timeout=READ_TIMEOUT,
-        send_timeout=SEND_TIMEOUT,
     )
     return sink

@@ -5,14 +5,21 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from synproxy.core.compression import Compression
-from synproxy.core.response import ALWAYS_HIDDEN, BodyFraming, ResponseHead
+from synproxy.core.response import (
+    ALWAYS_HIDDEN,
+    BY_CHUNKS,
+    BY_CLOSE,
+    BY_LENGTH,
+    NO_BODY,
+    ResponseHead,
+)
 from synproxy.wire.response_reader import ResponseReader
 
 _FRAMING = {
-    BodyFraming.NONE: "none",
-    BodyFraming.LENGTH: "length",
-    BodyFraming.CHUNKED: "chunked",
-    BodyFraming.CLOSE: "close",
+    NO_BODY: "none",
+    BY_LENGTH: "length",
+    BY_CHUNKS: "chunked",
+    BY_CLOSE: "close",
 }
 
 
@@ -29,13 +36,15 @@ class Judged(NamedTuple):
 
 
 def view(head: ResponseHead) -> Judged:
+    shape = head.shape
+    lines = (shape.before + head.date + shape.after).split(b"\r\n")
     return Judged(
-        head.status,
+        shape.status,
         _FRAMING[head.framing],
         head.content_length,
-        head.keep_alive,
-        head.upgrade,
-        [line.removesuffix(b"\r\n") for line in head.passed if line],
+        shape.keep_alive,
+        shape.upgrade,
+        lines[1:-1],
     )
 
 
@@ -53,4 +62,7 @@ def head_bytes(*fields: bytes, status: int = 200, minor: int = 1) -> bytes:
 
 def is_compressible(compression: Compression, head: ResponseHead, length: int | None) -> bool:
     """Whether kind and size of an answer allow it; ``length`` of the body if that is known."""
-    return compression.eligible(head, length)
+    known = -1 if length is None else length
+    first = compression.shapes(head, known)
+    assert compression.shapes(head, known) == first  # remembered
+    return first is not None

@@ -164,3 +164,14 @@ def test_a_star_is_every_type() -> None:
     png = b"Content-Type: image/png"
     assert compressed(png, LONG, rules=make(types=["*"]))
     assert compressed(LONG, rules=make(types=["*"]))
+
+
+def test_the_shapes_say_what_was_done() -> None:
+    answer = read(head_bytes(JSON, b"Accept-Ranges: bytes", b"X-A: 1", LONG))
+    shapes = make().shapes(answer, -1)
+    assert shapes is not None
+    plain, packed = shapes
+    assert plain.before == answer.shape.before
+    assert plain.after == b"Vary: Accept-Encoding\r\n"
+    assert packed.before == answer.shape.before.replace(b"Accept-Ranges: bytes\r\n", b"")
+    assert packed.after == b"Vary: Accept-Encoding\r\nContent-Encoding: gzip\r\n"

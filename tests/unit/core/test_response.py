@@ -147,3 +147,13 @@ def test_hidden_fields_do_not_pass() -> None:
 )
 def test_an_upgrade_is_one_if_connection_says_so(fields: list[bytes], upgrade: bytes) -> None:
     assert judge(*fields).upgrade == upgrade
+
+
+def test_the_date_is_told_from_the_lines_around_it() -> None:
+    judged = read(head_bytes(b"X-A: 1", b"date: today", FIVE, b"X-B: 2", b"Date: later"))
+    assert judged.shape.before == b"HTTP/1.1 200 Reason\r\nX-A: 1\r\n"
+    assert judged.date == b"date: today\r\n"
+    assert judged.shape.after == b"X-B: 2\r\nDate: later\r\n"
+    assert judged.shape.fields == ((b"X-A", b"1"), (b"X-B", b"2"))
+    assert judged.shape.value(b"x-b") == b"2"
+    assert judged.shape.value(b"absent") == b""
