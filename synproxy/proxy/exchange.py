@@ -615,7 +615,7 @@ class Exchange:
 
     def _token_refused(self) -> None:
         self.generation.users.refused(
-            self.block.value(b"authorization"), split_target(self._line.target)[1]
+            self.block.value(b"authorization"), self._line.target.partition(b"?")[2]
         )
 
     def _finish(self) -> None:
