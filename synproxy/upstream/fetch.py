@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from synproxy.core.response import ALWAYS_HIDDEN, ResponseHead
+from synproxy.core.response import ResponseHead
+from synproxy.core.wheel import NEVER
 from synproxy.errors import Failure, UpstreamError
+from synproxy.upstream.connection import AttemptRules
 from synproxy.wire.response_reader import ResponseReader
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 BODY_LIMIT: Final = 64 * 1024
 """Bytes of an answer; a longer one counts as a failure."""
 
-_READER: Final = ResponseReader(ALWAYS_HIDDEN)
+_RULES: Final = AttemptRules(ResponseReader(), NEVER, NEVER)
+"""No timeouts: the whole request has one."""
 
 
 class Fetched(NamedTuple):
@@ -89,22 +92,23 @@ class Fetch:
         connection.start(
             self,
             request,
+            _RULES,
             sent=True,
             head_request=False,
-            reader=_READER,
             upgrade=False,
             close=False,
-            read_timeout=self._timeout,
-            send_timeout=self._timeout,
         )
 
     def connect_failed(self, error: UpstreamError) -> None:
         self._connecting = None
         self._end(Fetched(0, b"", error))
 
+    def whole_response(self, head: ResponseHead, payload: bytes, framed: bytes) -> None:
+        self.response(head, [payload], True)
+
     def response(self, head: ResponseHead | None, pieces: list[bytes], done: bool) -> None:
         if head is not None:
-            self._status = head.status
+            self._status = head.shape.status
         self._body += pieces
         self._size += sum(map(len, pieces))
         if self._size > BODY_LIMIT:
