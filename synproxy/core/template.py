@@ -89,6 +89,13 @@ class FieldsView:
         raise RequestNeededError(name)
 
 
+def passing(view: RequestView) -> None:
+    """To be called by what renders a value that may be another one for the next request, though
+    the fields are the same: one that was looked up, or depends on the time."""
+    if isinstance(view, FieldsView):
+        raise RequestNeededError("a passing value")
+
+
 _STEADY = frozenset(
     {"header", "host", "remote_addr", "remote_port", "scheme", "server_addr", "server_port"}
 )

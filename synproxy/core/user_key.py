@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
 from synproxy.core.memo import Memo
-from synproxy.core.template import RequestView
+from synproxy.core.template import RequestView, passing
 
 UNKNOWN_TTL: Final = 60.0
 """Seconds for which a token that nobody owns is not asked about again."""
@@ -148,6 +148,7 @@ class UserKeys:
             if known is not None and end > 0 and authorization.find(b" ", 11) < 0:
                 return known
         elif self.owners is not None and authorization[:7] == b"Bearer ":
+            passing(view)
             known = self.owners.known(token_digest(authorization[7:]))
             if known is not None:
                 return known
