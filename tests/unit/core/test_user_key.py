@@ -146,7 +146,7 @@ QUERIES = st.lists(
 
 @given(QUERIES, st.sampled_from(["access_token", "user_id", "a"]))
 def test_an_argument_is_what_a_plain_parser_finds_first(query: str, name: str) -> None:
-    pairs = parse_qsl(query.replace(";", "&"), keep_blank_values=True)
+    pairs = parse_qsl(query.replace(";", "&"), keep_blank_values=True, encoding="latin-1")
     # A name without "=" is no pair for Twisted.
     written = [pair for pair in query.replace(";", "&").split("&") if pair]
     found = [
@@ -154,7 +154,8 @@ def test_an_argument_is_what_a_plain_parser_finds_first(query: str, name: str) -
         for pair, (key, value) in zip(written, pairs, strict=True)
         if "=" in pair and key == name
     ]
-    assert argument(query.encode(), name.encode()).decode() == (found[0] if found else "")
+    read = argument(query.encode(), name.encode()).decode("latin-1")
+    assert read == (found[0] if found else "")
 
 
 @pytest.mark.parametrize(
