@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-FIELD_NAME_BYTES: Final = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
-
 HOP_BY_HOP: Final = frozenset(
     {
         b"connection",
