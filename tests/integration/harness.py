@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -157,6 +158,19 @@ class ScriptedServer:
         """The next connection and the head of the first request on it."""
         peer = await self.connection()
         return peer, await peer.head()
+
+
+@asynccontextmanager
+async def two_servers(
+    directory: Path, **config: Any
+) -> AsyncIterator[tuple[Proxy, ScriptedServer, ScriptedServer]]:
+    """A proxy with two servers in one pool, asked in this order."""
+    async with (
+        ScriptedServer(directory / "a") as first,
+        ScriptedServer(directory / "b") as second,
+        Proxy.to(first, second, **config) as proxy,
+    ):
+        yield proxy, first, second
 
 
 class Proxy:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import Peer, Proxy, ScriptedServer, becomes_true
+from tests.integration.harness import Peer, Proxy, ScriptedServer, becomes_true, two_servers
 
 GET = b"GET /x HTTP/1.1\r\nHost: example.org\r\n\r\n"
 POST = b"POST /x HTTP/1.1\r\nHost: example.org\r\nContent-Length: 4\r\n\r\nbody"
@@ -52,11 +52,7 @@ async def test_without_a_living_server_the_answer_is_502_as_matrix_json(sockets:
 
 
 async def test_a_get_cut_without_an_answer_is_repeated_on_another_server(sockets: Path) -> None:
-    async with (
-        ScriptedServer(sockets / "a") as first,
-        ScriptedServer(sockets / "b") as second,
-        Proxy.to(first, second) as proxy,
-    ):
+    async with two_servers(sockets) as (proxy, first, second):
         client = await proxy.client(GET)
         peer, _ = await first.request()
         peer.reset()
@@ -66,11 +62,7 @@ async def test_a_get_cut_without_an_answer_is_repeated_on_another_server(sockets
 
 
 async def test_a_post_is_never_sent_twice(sockets: Path) -> None:
-    async with (
-        ScriptedServer(sockets / "a") as first,
-        ScriptedServer(sockets / "b") as second,
-        Proxy.to(first, second) as proxy,
-    ):
+    async with two_servers(sockets) as (proxy, first, second):
         client = await proxy.client(POST)
         peer, _ = await first.request()
         peer.reset()
@@ -80,11 +72,7 @@ async def test_a_post_is_never_sent_twice(sockets: Path) -> None:
 
 
 async def test_a_put_is_repeated_with_its_body(sockets: Path) -> None:
-    async with (
-        ScriptedServer(sockets / "a") as first,
-        ScriptedServer(sockets / "b") as second,
-        Proxy.to(first, second) as proxy,
-    ):
+    async with two_servers(sockets) as (proxy, first, second):
         client = await proxy.client(POST.replace(b"POST", b"PUT"))
         peer, _ = await first.request()
         assert await peer.read(4) == b"body"
@@ -96,11 +84,7 @@ async def test_a_put_is_repeated_with_its_body(sockets: Path) -> None:
 
 
 async def test_a_put_whose_body_is_no_longer_at_hand_is_not_repeated(sockets: Path) -> None:
-    async with (
-        ScriptedServer(sockets / "a") as first,
-        ScriptedServer(sockets / "b") as second,
-        Proxy.to(first, second) as proxy,
-    ):
+    async with two_servers(sockets) as (proxy, first, second):
         size = 200_000
         client = await proxy.client(
             b"PUT /x HTTP/1.1\r\nHost: example.org\r\nContent-Length: %d\r\n\r\n" % size

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from synproxy.core.health import Status
-from tests.integration.harness import Peer, Proxy, ScriptedServer, becomes_true
+from tests.integration.harness import Peer, Proxy, ScriptedServer, becomes_true, two_servers
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"
 BAD = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
@@ -120,11 +120,7 @@ async def test_the_next_question_waits_for_the_answer_to_this_one(sockets: Path)
 async def test_a_key_leaves_its_home_only_while_that_is_down(sockets: Path) -> None:
     pool = {**CHECK, "balance": {"hash": "$arg_user"}, "keepalive": 0}
     request = b"GET /x?user=%d HTTP/1.1\r\nHost: example.org\r\n\r\n"
-    async with (
-        ScriptedServer(sockets / "a") as first,
-        ScriptedServer(sockets / "b") as second,
-        Proxy.to(first, second, pool=pool) as proxy,
-    ):
+    async with two_servers(sockets, pool=pool) as (proxy, first, second):
         balancer = proxy.generation.pools["pool"].balancer
         user = next(user for user in range(99) if balancer.pick(b"%d" % user, (), 0.0) == 0)
 

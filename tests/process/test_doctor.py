@@ -5,12 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from synproxy import __version__
 from tests.support.fake_synapse import TOKEN, FakeSynapse
@@ -30,13 +26,6 @@ routes:
   - {name: all, location: /, pool: main}
 """
 BASE = "https://matrix.example.org"
-
-
-@pytest.fixture
-def run() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="syn") as directory:
-        Path(directory).chmod(0o755)
-        yield Path(directory)
 
 
 def synapse(**settings: Any) -> FakeSynapse:
@@ -68,11 +57,11 @@ def failed(findings: dict[str, list[dict[str, str]]]) -> set[str]:
     return {name for name, those in findings.items() for f in those if f["status"] == "fail"}
 
 
-async def test_after_the_switch_everything_is_asked_and_good(run: Path) -> None:
-    proxy = Synproxy(run, CONFIG)
-    token = run / "token"
+async def test_after_the_switch_everything_is_asked_and_good(sockets: Path) -> None:
+    proxy = Synproxy(sockets, CONFIG)
+    token = sockets / "token"
     token.write_text(f"{TOKEN}\n")
-    async with synapse().on(run / "main.sock"), synapse().on(run / "sync.sock"):
+    async with synapse().on(sockets / "main.sock"), synapse().on(sockets / "sync.sock"):
         with proxy:
             code, found = await doctor(proxy, "--token-file", str(token))
             pid = proxy.pid
@@ -94,26 +83,26 @@ async def test_after_the_switch_everything_is_asked_and_good(run: Path) -> None:
     assert TOKEN not in str(found)
 
 
-async def test_before_the_start_the_rest_is_skipped_and_nothing_fails(run: Path) -> None:
-    proxy = Synproxy(run, CONFIG)
-    async with synapse().on(run / "main.sock"), synapse().on(run / "sync.sock"):
+async def test_before_the_start_the_rest_is_skipped_and_nothing_fails(sockets: Path) -> None:
+    proxy = Synproxy(sockets, CONFIG)
+    async with synapse().on(sockets / "main.sock"), synapse().on(sockets / "sync.sock"):
         code, found = await doctor(proxy)
     assert (code, failed(found)) == (0, set())
     assert found["listener"][0]["reason"] == "free, and can be bound"
     assert [f["status"] for f in found["escapes"]] == ["ok", "skip"]
 
 
-async def test_without_synapse_and_network_it_says_what_it_cannot_ask(run: Path) -> None:
-    code, found = await doctor(Synproxy(run, CONFIG))
+async def test_without_synapse_and_network_it_says_what_it_cannot_ask(sockets: Path) -> None:
+    code, found = await doctor(Synproxy(sockets, CONFIG))
     assert (code, failed(found)) == (1, {"socket", "pool"})
     assert found["proxy"][0]["status"] == "skip"
 
 
-async def test_another_user_may_not_connect_and_is_told_how(run: Path) -> None:
-    proxy = Synproxy(run, CONFIG)
-    async with synapse().on(run / "main.sock"), synapse().on(run / "sync.sock"):
-        (run / "main.sock").chmod(0o660)
-        (run / "sync.sock").chmod(0o666)
+async def test_another_user_may_not_connect_and_is_told_how(sockets: Path) -> None:
+    proxy = Synproxy(sockets, CONFIG)
+    async with synapse().on(sockets / "main.sock"), synapse().on(sockets / "sync.sock"):
+        (sockets / "main.sock").chmod(0o660)
+        (sockets / "sync.sock").chmod(0o666)
         code, found = await doctor(proxy, "--user", "nobody")
     assert (code, failed(found)) == (1, {"socket", "pool"})
     denied, allowed = found["socket"]
@@ -126,22 +115,22 @@ async def test_another_user_may_not_connect_and_is_told_how(run: Path) -> None:
     assert found["user"][0]["status"] == "ok"
 
 
-async def test_the_remedy_helps(run: Path) -> None:
-    proxy = Synproxy(run, CONFIG)
-    async with synapse().on(run / "main.sock"), synapse().on(run / "sync.sock"):
+async def test_the_remedy_helps(sockets: Path) -> None:
+    proxy = Synproxy(sockets, CONFIG)
+    async with synapse().on(sockets / "main.sock"), synapse().on(sockets / "sync.sock"):
         for name in ("main.sock", "sync.sock"):
-            (run / name).chmod(0o660)
+            (sockets / name).chmod(0o660)
         code, found = await doctor(proxy, "--user", "nobody:root")
     assert (code, failed(found)) == (0, set())
     assert {f["status"] for f in found["socket"]} == {"ok"}
 
 
-async def test_a_directory_that_is_closed_to_another_user(run: Path) -> None:
-    inner = run / "closed"
+async def test_a_directory_that_is_closed_to_another_user(sockets: Path) -> None:
+    inner = sockets / "closed"
     inner.mkdir(mode=0o700)
-    proxy = Synproxy(run, CONFIG.replace("@RUN@/main", "@RUN@/closed/main"))
-    async with synapse().on(inner / "main.sock"), synapse().on(run / "sync.sock"):
-        for socket in (inner / "main.sock", run / "sync.sock"):
+    proxy = Synproxy(sockets, CONFIG.replace("@RUN@/main", "@RUN@/closed/main"))
+    async with synapse().on(inner / "main.sock"), synapse().on(sockets / "sync.sock"):
+        for socket in (inner / "main.sock", sockets / "sync.sock"):
             socket.chmod(0o666)
         code, found = await doctor(proxy, "--user", "nobody")
     assert code == 1
@@ -149,21 +138,21 @@ async def test_a_directory_that_is_closed_to_another_user(run: Path) -> None:
     assert found["socket"][0]["remedy"] == f"chmod o+x {inner}"
 
 
-async def test_what_is_wrong_behind_a_running_synproxy_is_found(run: Path) -> None:
-    proxy = Synproxy(run, CONFIG)
-    token = run / "token"
+async def test_what_is_wrong_behind_a_running_synproxy_is_found(sockets: Path) -> None:
+    proxy = Synproxy(sockets, CONFIG)
+    token = sockets / "token"
     token.write_text(TOKEN)
     main = synapse(upload=100 << 20)
     sync = synapse(version="Synapse/1.99.0", health=503)
-    async with main.on(run / "main.sock"), sync.on(run / "sync.sock"):
+    async with main.on(sockets / "main.sock"), sync.on(sockets / "sync.sock"):
         with proxy:
             code, found = await doctor(proxy, "--token-file", str(token), "--clients", "100000000")
     assert (code, failed(found)) == (1, {"health", "pool", "upload", "descriptors"})
-    assert found["synapse"][0]["remedy"] == f"restart unix:{run}/sync.sock"
+    assert found["synapse"][0]["remedy"] == f"restart unix:{sockets}/sync.sock"
 
 
-async def test_only_root_becomes_somebody_else(run: Path) -> None:
-    proxy = Synproxy(run, CONFIG)
+async def test_only_root_becomes_somebody_else(sockets: Path) -> None:
+    proxy = Synproxy(sockets, CONFIG)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", AS_NOBODY, str(proxy.file)), stderr=asyncio.subprocess.PIPE
     )

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.demo import running_demo
+
 ROOT = Path(__file__).resolve().parents[2]
 LOCUST = [sys.executable, "-m", "locust", "-f", "bench/locustfile.py", "--headless", "--json"]
 REQUESTS = {
@@ -25,19 +27,10 @@ REQUESTS = {
 @pytest.fixture
 def demo() -> Iterator[str]:
     """The URL of a running ``synproxy demo``."""
-    command = [sys.executable, "-m", "synproxy", "demo", "--port", "0", "--duration", "60"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        shown = ""
-        while "Ctrl-C ends." not in shown:
-            line = child.stdout.readline()
-            assert line, shown
-            shown += line
+    with running_demo("--duration", "60") as shown:
         url = re.search(r"http://127\.0\.0\.1:\d+", shown)
         assert url is not None
         yield url[0]
-        child.send_signal(signal.SIGTERM)
-        child.wait(30)
 
 
 def test_every_kind_of_request_comes_through_the_demo_and_none_fails(demo: str) -> None:

@@ -6,8 +6,7 @@ import asyncio
 import os
 import signal
 import socket
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,14 +28,8 @@ GET_SYNC = b"GET /sync HTTP/1.1\r\nHost: example.org\r\n\r\n"
 GET_VERSION = b"GET /version HTTP/1.1\r\nHost: example.org\r\n\r\n"
 
 
-@pytest.fixture
-def run() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="syn") as directory:
-        yield Path(directory)
-
-
-def synproxy(run: Path) -> Synproxy:
-    return Synproxy(run, CONFIG, {"@STATUS@": "404"})
+def synproxy(sockets: Path) -> Synproxy:
+    return Synproxy(sockets, CONFIG, {"@STATUS@": "404"})
 
 
 @pytest.fixture
@@ -74,10 +67,10 @@ async def in_log(proxy: Synproxy, text: str) -> None:
 
 
 async def test_sigterm_lets_a_held_sync_end_and_takes_no_new_connection(
-    run: Path, peers: list[Peer]
+    sockets: Path, peers: list[Peer]
 ) -> None:
-    async with ScriptedServer(run / "sync.sock") as server:
-        with synproxy(run) as proxy:
+    async with ScriptedServer(sockets / "sync.sock") as server:
+        with synproxy(sockets) as proxy:
             held = await client(peers, proxy, GET_SYNC)
             idle = await client(peers, proxy, GET_VERSION)
             await idle.received()
@@ -92,9 +85,9 @@ async def test_sigterm_lets_a_held_sync_end_and_takes_no_new_connection(
             assert await asyncio.to_thread(proxy.wait) == 0
 
 
-async def test_a_second_sigterm_ends_at_once(run: Path, peers: list[Peer]) -> None:
-    async with ScriptedServer(run / "sync.sock") as server:
-        with synproxy(run) as proxy:
+async def test_a_second_sigterm_ends_at_once(sockets: Path, peers: list[Peer]) -> None:
+    async with ScriptedServer(sockets / "sync.sock") as server:
+        with synproxy(sockets) as proxy:
             held = await client(peers, proxy, GET_SYNC)
             await server.request()
             os.kill(proxy.pid, signal.SIGTERM)
@@ -105,10 +98,10 @@ async def test_a_second_sigterm_ends_at_once(run: Path, peers: list[Peer]) -> No
 
 
 async def test_sighup_reads_the_configuration_again_and_drops_nothing(
-    run: Path, peers: list[Peer]
+    sockets: Path, peers: list[Peer]
 ) -> None:
-    async with ScriptedServer(run / "sync.sock") as server:
-        with synproxy(run) as proxy:
+    async with ScriptedServer(sockets / "sync.sock") as server:
+        with synproxy(sockets) as proxy:
             held = await client(peers, proxy, GET_SYNC)
             worker, _ = await server.request()
             assert await status(peers, proxy) == 404
@@ -120,8 +113,10 @@ async def test_sighup_reads_the_configuration_again_and_drops_nothing(
             assert await held.received() == (200, b"events")
 
 
-async def test_a_bad_configuration_leaves_the_old_one_running(run: Path, peers: list[Peer]) -> None:
-    with synproxy(run) as proxy:
+async def test_a_bad_configuration_leaves_the_old_one_running(
+    sockets: Path, peers: list[Peer]
+) -> None:
+    with synproxy(sockets) as proxy:
         proxy.file.write_text("listeners: nonsense\nroute: []\n")
         os.kill(proxy.pid, signal.SIGHUP)
         await in_log(proxy, "reload failed, the old configuration stays")
@@ -130,49 +125,53 @@ async def test_a_bad_configuration_leaves_the_old_one_running(run: Path, peers: 
 
 
 async def test_a_listener_that_cannot_be_opened_leaves_the_old_configuration_running(
-    run: Path, peers: list[Peer]
+    sockets: Path, peers: list[Peer]
 ) -> None:
-    with synproxy(run) as proxy:
-        (run / "file").write_text("not a socket")
+    with synproxy(sockets) as proxy:
+        (sockets / "file").write_text("not a socket")
         text = proxy.file.read_text().replace(
-            "listeners: [", f'listeners: ["unix:{run}/new.sock", "unix:{run}/file", '
+            "listeners: [", f'listeners: ["unix:{sockets}/new.sock", "unix:{sockets}/file", '
         )
         proxy.file.write_text(text.replace("status: 404", "status: 410"))
         os.kill(proxy.pid, signal.SIGHUP)
         await in_log(proxy, "reload failed")
         assert await status(peers, proxy) == 404
-        assert not (run / "new.sock").exists()
+        assert not (sockets / "new.sock").exists()
 
 
-async def test_a_reload_opens_and_closes_listeners(run: Path, peers: list[Peer]) -> None:
-    with synproxy(run) as proxy:
+async def test_a_reload_opens_and_closes_listeners(sockets: Path, peers: list[Peer]) -> None:
+    with synproxy(sockets) as proxy:
         text = proxy.file.read_text()
-        proxy.file.write_text(text.replace(f'"127.0.0.1:{proxy.port}"', f'"unix:{run}/new.sock"'))
+        proxy.file.write_text(
+            text.replace(f'"127.0.0.1:{proxy.port}"', f'"unix:{sockets}/new.sock"')
+        )
         os.kill(proxy.pid, signal.SIGHUP)
         await in_log(proxy, "reloaded: ")
-        assert await unix_status(peers, run / "new.sock") == 404
+        assert await unix_status(peers, sockets / "new.sock") == 404
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", proxy.port)
 
 
-async def test_sigusr1_reopens_the_access_log(run: Path, peers: list[Peer]) -> None:
-    log = run / "access.log"
-    with synproxy(run) as proxy:
+async def test_sigusr1_reopens_the_access_log(sockets: Path, peers: list[Peer]) -> None:
+    log = sockets / "access.log"
+    with synproxy(sockets) as proxy:
         await status(peers, proxy)
         await becomes_true(lambda: log.read_text() != "")
-        log.rename(run / "access.log.1")
+        log.rename(sockets / "access.log.1")
         os.kill(proxy.pid, signal.SIGUSR1)
         await becomes_true(log.exists)
         await status(peers, proxy)
         await becomes_true(lambda: "GET /version" in log.read_text())
-        assert (run / "access.log.1").read_text().count("GET /version") == 1
+        assert (sockets / "access.log.1").read_text().count("GET /version") == 1
 
 
-async def test_a_socket_that_nobody_listens_on_is_replaced(run: Path, peers: list[Peer]) -> None:
+async def test_a_socket_that_nobody_listens_on_is_replaced(
+    sockets: Path, peers: list[Peer]
+) -> None:
     stale = socket.socket(socket.AF_UNIX)
-    stale.bind(str(run / "proxy.sock"))
+    stale.bind(str(sockets / "proxy.sock"))
     stale.close()
-    config = CONFIG.replace("listeners: [", f'listeners: ["unix:{run}/proxy.sock", ')
-    with Synproxy(run, config, {"@STATUS@": "404"}):
-        assert await unix_status(peers, run / "proxy.sock") == 404
-    assert not (run / "proxy.sock").exists()
+    config = CONFIG.replace("listeners: [", f'listeners: ["unix:{sockets}/proxy.sock", ')
+    with Synproxy(sockets, config, {"@STATUS@": "404"}):
+        assert await unix_status(peers, sockets / "proxy.sock") == 404
+    assert not (sockets / "proxy.sock").exists()

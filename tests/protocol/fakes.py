@@ -147,3 +147,10 @@ def ask(
         close=close,
     )
     return sink
+
+
+def pass_time(pool: ServerPool, seconds: float) -> None:
+    """Tick by tick, as the process does it."""
+    wheel = pool.wheel
+    for _ in range(round(seconds / wheel.tick)):
+        wheel.advance(wheel.now + wheel.tick)

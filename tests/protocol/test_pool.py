@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from synproxy.upstream.connection import ServerConnection
 from synproxy.upstream.pool import ServerPool
-from tests.protocol.fakes import FakeTransport, ask, connect, make_pool
+from tests.protocol.fakes import FakeTransport, ask, connect, make_pool, pass_time
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -26,11 +26,6 @@ def serve(connection: ServerConnection, transport: FakeTransport) -> None:
     ask(connection)
     transport.receive(ANSWER)
     connection.finish()
-
-
-def pass_time(pool: ServerPool, seconds: float) -> None:
-    for _ in range(round(seconds / pool.wheel.tick)):
-        pool.wheel.advance(pool.wheel.now + pool.wheel.tick)
 
 
 def test_an_empty_pool_has_nothing_to_give() -> None:

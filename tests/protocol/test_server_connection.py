@@ -19,6 +19,7 @@ from tests.protocol.fakes import (
     ask,
     connect,
     make_pool,
+    pass_time,
 )
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -292,11 +293,6 @@ def quiet(seconds: float, received: bytes = b"", **request_is: Any) -> FakeSink:
         transport.receive(received)
     pass_time(pool, seconds)
     return sink
-
-
-def pass_time(pool: Any, seconds: float) -> None:
-    for _ in range(round(seconds / pool.wheel.tick)):
-        pool.wheel.advance(pool.wheel.now + pool.wheel.tick)
 
 
 @pytest.mark.parametrize(
