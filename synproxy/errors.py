@@ -15,7 +15,7 @@ class SynproxyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in a configuration file; lines and columns count from 1."""
+    """One mistake in a configuration file; lines and columns count from 1 (0: in no line)."""
 
     file: str
     line: int
@@ -23,9 +23,14 @@ class Problem:
     message: str
     hint: str = ""
 
+    @property
+    def place(self) -> str:
+        """``file:line:column``."""
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}: {self.message}"
-        return f"{place} ({self.hint})" if self.hint else place
+        text = f"{self.place}: {self.message}"
+        return f"{text} ({self.hint})" if self.hint else text
 
 
 class ConfigError(SynproxyError):

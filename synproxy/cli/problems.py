@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from synproxy.cli.terminal import Paint, printable
 from synproxy.config.loader import load
 from synproxy.config.model import Config
 from synproxy.errors import ConfigError, Problem
+
+T = TypeVar("T")
 
 DEFAULT_CONFIG = Path("/etc/synproxy/synproxy.yaml")
 
@@ -25,13 +28,19 @@ _LINE_LIMIT = 160
 
 def load_or_explain(path: Path, stream: TextIO | None = None) -> Config | None:
     """The configuration, or None after all its mistakes were printed (to stderr by default)."""
-    stream = stream or sys.stderr
     try:
-        return load(path)
-    except ConfigError as error:
-        print_problems(error.problems, stream)
+        return show_problems(partial(load, path), stream)
     except OSError as error:
-        print(f"{path}: {error.strerror}", file=stream)
+        print(f"{path}: {error.strerror}", file=stream or sys.stderr)
+    return None
+
+
+def show_problems(make: Callable[[], T], stream: TextIO | None = None) -> T | None:
+    """What ``make`` returns, or None after the mistakes that it raises were printed."""
+    try:
+        return make()
+    except ConfigError as error:
+        print_problems(error.problems, stream or sys.stderr)
     return None
 
 
@@ -43,7 +52,7 @@ def print_problems(problems: Iterable[Problem], stream: TextIO) -> None:
     for count, problem in enumerate(problems, start=1):  # noqa: B007 (used after the loop)
         if problem.file not in sources:
             sources[problem.file] = _read_lines(problem.file)
-        place = f"{problem.file}:{problem.line}:{problem.column}:"
+        place = f"{problem.place}:"
         hint = f" ({problem.hint})" if problem.hint else ""
         print(f"{paint(place, 'bold')} {printable(problem.message + hint)}", file=stream)
         for line in excerpt(sources[problem.file], problem.line, problem.column):
