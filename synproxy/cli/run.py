@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
-from synproxy.cli.problems import DEFAULT_CONFIG, load_or_explain
+from synproxy.cli.problems import DEFAULT_CONFIG, load_or_explain, show_problems
+from synproxy.cli.synapse_options import add_synapse_options, synapse_source
+from synproxy.config.loader import load
+from synproxy.config.model import Config
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "run",
         help="serve in the foreground",
-        description="Serve in the foreground until a signal ends it.",
+        description="Serve in the foreground until a signal ends it. SIGHUP reads the "
+        "configuration, or Synapse's files, again.",
     )
     parser.add_argument("-c", "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
     parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop")
+    add_synapse_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    config = load_or_explain(args.config)
+    config: Config | None
+    if args.synapse:
+        source = synapse_source(args)
+        config = show_problems(source.config)
+        read = source.config
+    else:
+        config = load_or_explain(args.config)
+        read = partial(load, args.config)
     if config is None:
         return 1
     from synproxy.runtime.child import serve  # the other commands need no event loop
 
-    return serve(args.config, config, args.loop)
+    return serve(read, config, args.loop)

@@ -13,10 +13,8 @@ import resource
 import signal
 import socket
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from synproxy.config.loader import load
 from synproxy.core.wheel import TimerWheel
 from synproxy.downstream.connection import ClientConnection
 from synproxy.errors import ConfigError
@@ -41,9 +39,10 @@ _HURRIED_TICK: Final = 0.05
 """The same while requests wait for a server to come back."""
 
 
-def serve(config_path: Path, config: Config, loop: str = "uvloop") -> int:
+def serve(load: Callable[[], Config], config: Config, loop: str = "uvloop") -> int:
     """Serve until a signal ends it; returns the exit code.
 
+    ``load`` reads the configuration again, for a reload; it raises ConfigError.
     ``loop``: ``uvloop`` or ``asyncio``.
     """
     logs.set_up()
@@ -54,14 +53,14 @@ def serve(config_path: Path, config: Config, loop: str = "uvloop") -> int:
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(Child(config_path, config).run())
+        return runner.run(Child(load, config).run())
 
 
 class Child:
     """One serving process."""
 
-    def __init__(self, config_path: Path, config: Config) -> None:
-        self._path = config_path
+    def __init__(self, load: Callable[[], Config], config: Config) -> None:
+        self._load = load
         self._config = config
         self._inherited = InheritedSockets(systemd.listen_sockets())
         self._servers: dict[str, _Listening] = {}
@@ -167,7 +166,7 @@ class Child:
         before = set(self._servers)
         access_log = self._access_log
         try:
-            config = load(self._path)
+            config = self._load()
             generation = Generation(config, self.wheel, self.handler.generation)
             if config.access_log != self._config.access_log:
                 access_log = AccessLog(config.access_log)
