@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from typing import Any
 
 import yaml
 
-from tests.e2e import catalogue
 from tests.support.lab import Lab
 from tests.support.paths import ROOT
 
+LISTEN = "127.0.0.1:18008"
+ACCESS_LOG = {"path": "@RUN@/access.log", "format": "json", "flush": "0s"}
+RESTART_HOLD = "60s"
+"""Far longer than a worker takes to start, also on a machine with too much to do."""
 SHIPPED_SOCKETS = "/run/matrix-synapse/"
 
 
@@ -24,37 +30,19 @@ def shipped(lab: Lab) -> dict[str, Any]:
     return content
 
 
-def from_catalogue(lab: Lab) -> dict[str, Any]:
-    """One route for each row of the endpoint table, one pool for each set of workers."""
-    base = shipped(lab)
-    pools: dict[str, Any] = {}
-    routes: list[dict[str, Any]] = []
-    for row in catalogue.rows():
-        names = catalogue.serving(lab.workers, row.kinds)
-        route: dict[str, Any] = {"name": row.name, "location": f"~ {row.regex.pattern}"}
-        if row.methods is not None:
-            route["methods"] = sorted(row.methods)
-        if names == (catalogue.DENIED,):
-            route["respond"] = {"status": 403, "errcode": "M_FORBIDDEN"}
-        elif row.name == catalogue.SYNC:
-            route["pool"] = "$sync"
-        else:
-            route["pool"] = _pool(pools, lab, names)
-        routes.append(route)
-    sync = {
-        "": _pool(pools, lab, catalogue.serving(lab.workers, ["initial_sync"])),
-        "default": _pool(pools, lab, catalogue.serving(lab.workers, ["sync"])),
-    }
-    routes.append({"name": "main", "location": "/", "pool": _pool(pools, lab, ("main",))})
-    base["maps"]["sync"].update(values={"": sync[""]}, default=sync["default"])
-    return {**base, "pools": pools, "routes": routes}
+def made_by_init(lab: Lab, restart_hold: str = RESTART_HOLD) -> str:
+    """What `synproxy init` writes for the lab's Synapse, with the listener and the log of a test.
 
-
-def _pool(pools: dict[str, Any], lab: Lab, names: tuple[str, ...]) -> str:
-    names = tuple("main" if name == catalogue.LOCAL else name for name in names)
-    servers = [f"unix:{lab.places.inbound(name)}" for name in names]
-    pools["_".join(names)] = {"servers": servers, "balance": {"hash": "$synapse_user"}}
-    return "_".join(names)
+    ``restart_hold``, everywhere, is how long requests wait for a worker.
+    """
+    files = (str(lab.places.homeserver), str(lab.places.worker("").parent))
+    command = (sys.executable, "-m", "synproxy", "init", "--listen", LISTEN, "--synapse", *files)
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    text, listeners = re.subn(re.escape(LISTEN), "127.0.0.1:@PORT@", text)
+    text, holds = re.subn(r"restart_hold: 10s", f"restart_hold: {restart_hold}", text)
+    assert listeners == 1
+    assert holds > 0
+    return text + yaml.safe_dump({"access_log": ACCESS_LOG})
 
 
 def observed(content: dict[str, Any]) -> str:
@@ -63,7 +51,7 @@ def observed(content: dict[str, Any]) -> str:
     content = {
         **content,
         "listeners": ["127.0.0.1:@PORT@"],
-        "access_log": {"path": "@RUN@/access.log", "format": "json", "flush": "0s"},
+        "access_log": ACCESS_LOG,
     }
     set_header = {**content["proxy"]["set_header"], "X-Request-Id": "$request_id"}
     content["proxy"] = {**content["proxy"], "set_header": set_header}

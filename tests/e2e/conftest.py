@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.configuration import from_catalogue, observed, shipped
+from tests.e2e.configuration import made_by_init, observed, shipped
 from tests.e2e.landing import AccessLog
 from tests.support.lab import Lab
 from tests.support.synproxy import Synproxy
@@ -42,9 +42,16 @@ def shipped_proxy(
 
 @pytest.fixture(scope="session")
 def proxy(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synproxy]:
-    """synproxy with a route for each endpoint of the catalogue."""
-    directory = tmp_path_factory.mktemp("catalogue")
-    with Synproxy(directory, observed(from_catalogue(lab))) as proxy:
+    """synproxy with what `synproxy init` makes of the lab."""
+    directory = tmp_path_factory.mktemp("init")
+    with Synproxy(directory, made_by_init(lab)) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def impatient_proxy(lab: Lab, tmp_path: Path) -> Iterator[Synproxy]:
+    """The same, with next to no patience for servers that are away."""
+    with Synproxy(tmp_path, made_by_init(lab, restart_hold="1s")) as proxy:
         yield proxy
 
 
