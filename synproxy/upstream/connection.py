@@ -396,7 +396,8 @@ class ServerConnection(asyncio.Protocol):
                     self.state = _TUNNEL
                     self._set_deadline(self._rules.read_timeout)
                     return head
-                # 100 and 103 end here: the 100 (Continue) is ours, and nginx passes no other.
+                # 100 and 103 end here: the 100 (Continue) is ours. nginx passes any on as if it
+                # were final, and the client waits for ever (docs/nginx-differences.md).
                 self._interim += 1
                 if self._interim > INTERIM_RESPONSES:
                     raise UpstreamError(Failure.INVALID, "too many interim responses")
