@@ -59,6 +59,11 @@ def parse_header_block(block: bytes, *, max_line: int, max_count: int) -> Header
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError as error:
+        if any(
+            n.lower() == b"transfer-encoding" and v.lower() != b"chunked"
+            for n, v in collector.fields
+        ):
+            raise DownstreamError(501, "Transfer-Encoding other than chunked") from None
         raise DownstreamError(400, f"invalid header fields: {type(error).__name__}") from None
     if not collector.complete:
         raise DownstreamError(400, "invalid header fields")

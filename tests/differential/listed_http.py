@@ -162,7 +162,6 @@ HTTP_DIFFERENCES = (
         "chunk-extension-limit", _requests("chunked with a long extension"), refused(400)
     ),
     HttpDifference("chunk-size-space", _requests("chunk size with a space"), refused(400)),
-    HttpDifference("unknown-coding-status", _requests("xchunked", "identity"), status_is(400)),
     HttpDifference("connection-kept-after-413", _requests("length over a limit"), kept_after_413),
     # Answers
     HttpDifference("origin-date", _answers("answer fields"), each_answer(origin_date)),

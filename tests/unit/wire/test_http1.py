@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from synproxy.errors import DownstreamError
 from synproxy.wire.http1 import parse_header_block, parse_response_head
 
 
@@ -14,6 +15,31 @@ def test_white_space_around_a_request_value_is_no_part_of_it(spaces: bytes) -> N
     assert judged.host == b"matrix.org"
     assert judged.value(b"x-y") == b"a b"
     assert b"X-Y: a b\r\n" in dict(judged.forwarded)[b"x-y"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        (b"Transfer-Encoding: xchunked\r\n", 501),
+        (b"Transfer-Encoding: identity\r\nContent-Length: 5\r\n", 501),
+        (b"Transfer-Encoding: gzip, chunked\r\n", 501),
+        (b"X: y\r\nTransfer-Encoding: gzip\r\nX: y\r\n", 501),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", 400),
+        (b"Content-Length: 5\r\nContent-Length: 5\r\n", 400),
+        (b"Content-Length: x\r\n", 400),
+        (b"Content-Length: 5\r\nTransfer-Encoding: identity\r\n", 400),
+        (b"no colon\r\nTransfer-Encoding: xchunked\r\n", 400),
+        (b"no colon\r\n", 400),
+        (b"X: a\x00b\r\n", 400),
+        (b"X y: z\r\n", 400),
+    ],
+)
+def test_fields_that_llhttp_refuses_are_refused_for_what_is_wrong_with_them(
+    fields: bytes, status: int
+) -> None:
+    with pytest.raises(DownstreamError) as caught:
+        parse_header_block(b"Host: a\r\n" + fields + b"\r\n", max_line=1000, max_count=10)
+    assert caught.value.status == status
 
 
 def test_white_space_around_a_response_value_is_no_part_of_it() -> None:
