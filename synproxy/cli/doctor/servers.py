@@ -17,7 +17,7 @@ from synproxy.cli.doctor.asking import NoReplyError, Reply, ask, connect, reason
 from synproxy.cli.doctor.finding import Finding, fail, ok, skip, warn
 from synproxy.cli.doctor.identity import Identity
 from synproxy.cli.doctor.permissions import describe, find_denial
-from synproxy.config.model import Config
+from synproxy.config.model import Config, Pool
 
 _VERSION = re.compile(r"Synapse/(\S+)")
 
@@ -133,7 +133,7 @@ def _beside(path: Path) -> str:
 def check_pools(config: Config, servers: Mapping[str, Server]) -> Iterator[Finding]:
     """Whether each pool can serve."""
     for name, pool in config.pools.items():
-        used = [servers[each.address] for each in pool.servers if not each.down]
+        used = _used(pool, servers)
         healthy = sum(server.healthy for server in used)
         if healthy == len(used) and used:
             yield ok("pool", name, f"{_count(healthy)} answer{'s' if healthy == 1 else ''}")
@@ -145,6 +145,13 @@ def check_pools(config: Config, servers: Mapping[str, Server]) -> Iterator[Findi
                 f"{healthy} of {_count(len(used))} answer; not {away}",
                 "see the lines about these servers above",
             )
+        elif (stand_in := _stand_in(config, servers, pool)) is not None:
+            yield warn(
+                "pool",
+                name,
+                f"no server answers: its requests go to pool {stand_in} (fallback)",
+                "see the lines about its servers above",
+            )
         else:
             yield fail(
                 "pool",
@@ -152,6 +159,21 @@ def check_pools(config: Config, servers: Mapping[str, Server]) -> Iterator[Findi
                 "no server answers: its requests fail with 502",
                 "see the lines about its servers above",
             )
+
+
+def _used(pool: Pool, servers: Mapping[str, Server]) -> list[Server]:
+    return [servers[each.address] for each in pool.servers if not each.down]
+
+
+def _stand_in(config: Config, servers: Mapping[str, Server], pool: Pool) -> str | None:
+    """The first pool along the fallbacks that can serve."""
+    name = pool.fallback
+    while name is not None:
+        pool = config.pools[name]
+        if any(server.healthy for server in _used(pool, servers)):
+            return name
+        name = pool.fallback
+    return None
 
 
 def _count(number: int) -> str:

@@ -160,6 +160,29 @@ async def test_a_pool_answers_with_some_of_its_servers(
 
 
 @pytest.mark.parametrize(
+    ("last", "status", "reason"),
+    [
+        ("a", "warn", "no server answers: its requests go to pool last (fallback)"),
+        ("gone", "fail", "no server answers: its requests fail with 502"),
+    ],
+)
+async def test_a_pool_without_servers_has_its_fallbacks(
+    sockets: Path, last: str, status: str, reason: str
+) -> None:
+    pools = {
+        "first": {"servers": [f"unix:{sockets}/gone1"], "fallback": "second"},
+        "second": {"servers": [f"unix:{sockets}/gone2"], "fallback": "last"},
+        "last": {"servers": [f"unix:{sockets}/{last}"]},
+    }
+    routes = [{"name": "all", "location": "/", "pool": "first"}]
+    async with FakeSynapse().on(sockets / "a"):
+        asked = config(pools=pools, routes=routes)
+        found = list(check_pools(asked, await visit_servers(asked, ME, 5)))
+    assert [each.subject for each in found] == ["first", "second", "last"]
+    assert [(each.status, each.reason) for each in found[:2]] == [(status, reason)] * 2
+
+
+@pytest.mark.parametrize(
     ("versions", "status", "reason", "remedy"),
     [
         (["Synapse/1.157.1", "Synapse/1.157.1"], "ok", "Synapse 1.157.1 on 2 servers", ""),
