@@ -19,6 +19,7 @@ from synproxy.cli.doctor.identity import Identity
 from synproxy.cli.doctor.permissions import describe, find_denial
 from synproxy.config.model import Config, Pool
 
+_HEALTH = "/health"  # every http listener of Synapse has it (synapse/rest/health.py)
 _VERSION = re.compile(r"Synapse/(\S+)")
 
 
@@ -31,11 +32,11 @@ class Server:
     health: Finding | None = None
     """None if it was not asked, because it cannot be reached."""
     reply: Reply | None = None
-    """Its answer to /health, if it gave one."""
+    """Its answer to the health check, if it gave one."""
 
     @property
     def healthy(self) -> bool:
-        return self.reply is not None and self.reply.status == 200
+        return self.health is not None and self.health.status == "ok"
 
     @property
     def version(self) -> str:
@@ -46,31 +47,34 @@ class Server:
 
 async def visit_servers(config: Config, identity: Identity, patience: float) -> dict[str, Server]:
     """Every server of every pool by its address, each visited once."""
-    addresses = dict.fromkeys(
-        server.address
+    paths = {
+        server.address: pool.health_check.path if pool.health_check is not None else _HEALTH
         for pool in config.pools.values()
         for server in pool.servers
         if not server.down
+    }
+    visited = await asyncio.gather(
+        *(_visit(address, path, identity, patience) for address, path in paths.items())
     )
-    visited = await asyncio.gather(*(_visit(each, identity, patience) for each in addresses))
     return {server.address: server for server in visited}
 
 
-async def _visit(address: str, identity: Identity, patience: float) -> Server:
+async def _visit(address: str, path: str, identity: Identity, patience: float) -> Server:
     socket = await _check_socket(address, identity, patience)
     if socket.status == "fail":
         return Server(address, socket)
     try:
-        reply = await ask(address, "/health", patience)
+        reply = await ask(address, path, patience)
     except NoReplyError as error:
-        unhealthy = fail("health", address, f"GET /health: {error}", "see the log of this process")
+        unhealthy = fail("health", address, f"GET {path}: {error}", "see the log of this process")
         return Server(address, socket, unhealthy)
-    if reply.status == 200:
-        return Server(address, socket, ok("health", address, "GET /health: 200"), reply)
+    answered = f"GET {path}: {reply.status}"
+    if 200 <= reply.status < 400:  # as the health checks of a pool judge
+        return Server(address, socket, ok("health", address, answered), reply)
     unhealthy = fail(
         "health",
         address,
-        f"GET /health: {reply.status}{f' from {reply.server}' if reply.server else ''}",
+        f"{answered}{f' from {reply.server}' if reply.server else ''}",
         "every http listener of Synapse answers 200: see what listens there, and its log",
     )
     return Server(address, socket, unhealthy, reply)

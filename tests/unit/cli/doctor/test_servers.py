@@ -98,7 +98,7 @@ async def test_a_process_that_accepts_nothing_any_more(sockets: Path) -> None:
     assert "stuck" in server.socket.remedy
 
 
-@pytest.mark.parametrize("status", [404, 500, 503])
+@pytest.mark.parametrize("status", [400, 404, 500, 503])
 async def test_a_server_that_says_it_is_not_healthy(sockets: Path, status: int) -> None:
     async with FakeSynapse(health=status).on(sockets / "a") as address:
         server = await visit(address)
@@ -107,6 +107,16 @@ async def test_a_server_that_says_it_is_not_healthy(sockets: Path, status: int) 
     assert server.health.status == "fail"
     assert server.health.reason == f"GET /health: {status} from Synapse/1.157.1"
     assert not server.healthy
+
+
+async def test_a_pool_may_check_another_path(sockets: Path) -> None:
+    synapse = FakeSynapse(overrides={"/ready": (200, {})}, health=503)
+    async with synapse.on(sockets / "a") as address:
+        pool = {"servers": [address], "health_check": {"path": "/ready"}}
+        servers = await visit_servers(config(pools={"main": pool}), ME, 5)
+    health = servers[address].health
+    assert health is not None
+    assert (health.status, health.reason) == ("ok", "GET /ready: 200")
 
 
 @pytest.mark.parametrize(
