@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from synproxy.synapse.catalogue import Catalogue
 from synproxy.synapse.plan import MAS, Plan
 from synproxy.synapse.processes import Process
+from synproxy.synapse.version import Version
 
 _MAS_LOCATION = "~ ^/_matrix/client/(api/v1|r0|v3|unstable)/(login|logout|refresh)(/|$)"
 _ROUTABLE = {"client", "federation", "media"}
@@ -14,7 +15,7 @@ _ROUTABLE = {"client", "federation", "media"}
 
 def notes(catalogue: Catalogue, plan: Plan) -> list[str]:
     """Sentences, the most important ones first."""
-    return [*_version(catalogue, plan), *_access(plan), *_processes(plan)]
+    return [*_version(catalogue, plan), *_access(plan), *_media(plan), *_processes(plan)]
 
 
 def _version(catalogue: Catalogue, plan: Plan) -> Iterator[str]:
@@ -28,6 +29,20 @@ def _version(catalogue: Catalogue, plan: Plan) -> Iterator[str]:
                 f"Synapse {version} is {word} than what is known here: the endpoints below are "
                 f"those of {known}."
             )
+
+
+def _media(plan: Plan) -> Iterator[str]:
+    """Media has been below /client/v1/ since v1.111; the resource "media" has it since v1.114."""
+    deployment = plan.deployment
+    if not Version(1, 111) <= deployment.version < Version(1, 114):
+        return
+    for worker in deployment.workers:
+        if "media_repository" in deployment.roles[worker.name].kinds:
+            for resource in sorted({"client", "federation"} - worker.offers):
+                yield (
+                    f'{worker.name} needs "{resource}" in its listener, next to "media": before '
+                    "v1.114 Synapse does not serve authenticated media without it."
+                )
 
 
 def _access(plan: Plan) -> Iterator[str]:

@@ -17,12 +17,10 @@ from typing import Any
 
 import pytest
 
-from synproxy.cli.offline import Offline, imagine
-from synproxy.config.loader import loads
-from synproxy.synapse.source import SynapseSource
 from synproxy.synapse.version import Version
 from tests.support.enumerate_servlets import EXPERIMENTAL
 from tests.support.paths import SHARED
+from tests.support.routed import Routed
 from tests.support.servlet_paths import sample_paths, specification_paths
 from tests.support.synapse_files import ALL_KINDS, GENERIC, NEWER_STREAMS, STREAMS, SynapseFiles
 
@@ -105,46 +103,18 @@ def servlets(configuration: str) -> tuple[Servlet, ...]:
     return tuple(found)
 
 
-@dataclass
-class Deployment:
-    """One configuration that `init` wrote, and what each address in it stands for."""
-
-    offline: Offline
-    files: SynapseFiles
-
-    def processes(self, method: str, path: str) -> list[str]:
-        """The names of all processes that the request may reach."""
-        request = imagine(method, path, (), "203.0.113.7")
-        decision = self.offline.generation.decide(path.partition("?")[0].encode(), method.encode())
-        assert decision.route is not None, path
-        target = decision.route.choose(request)
-        assert target is not None, path
-        servers = target.pool.settings.servers
-        return [Path(server.address.removeprefix("unix:")).stem for server in servers]
-
-    def can(self, process: str, servlet: Servlet) -> bool:
-        """Whether this process answers what the servlet is for."""
-        if process == "localhost:8080":
-            return False  # MAS is no process of Synapse
-        if servlet.only_writer:
-            return process == self.writer(servlet.stream)
-        if process == "main":
-            return "main" in servlet.processes
-        offered = {
-            resource
-            for listener in self.files.workers[process]["worker_listeners"]
-            for entry in listener["resources"]
-            for resource in entry["names"]
-        }
-        return bool(offered & servlet.processes)
-
-    def writer(self, stream: str) -> str:
-        """The process that writes a stream."""
-        name = f"{stream}_writer1"
-        return name if name in self.files.workers else "main"
+def can(routed: Routed, process: str, servlet: Servlet) -> bool:
+    """Whether this process answers what the servlet is for."""
+    if process == "localhost:8080":
+        return False  # MAS is no process of Synapse
+    if servlet.only_writer:
+        return process == routed.writer(servlet.stream)
+    if process == "main":
+        return "main" in servlet.processes
+    return bool(routed.resources(process) & servlet.processes)
 
 
-def deployment(directory: Path, configuration: str, workers: str, writers: bool) -> Deployment:
+def deployment(directory: Path, configuration: str, workers: str, writers: bool) -> Routed:
     files = SynapseFiles(directory).set(**SETTINGS[configuration]).several(WORKERS[workers])
     if not SETTINGS[configuration].get("matrix_authentication_service"):
         files.workers.pop("mas_helper1", None)
@@ -155,8 +125,7 @@ def deployment(directory: Path, configuration: str, workers: str, writers: bool)
         if configuration != "all_experimental":
             known.remove("thread_subscriptions")
         files.writers(*known)
-    text = SynapseSource(tuple(files.write()), VERSION).text()
-    return Deployment(Offline(loads(text, "synproxy.yaml")), files)
+    return Routed(files, VERSION)
 
 
 def requests(configuration: str) -> Iterator[tuple[Servlet, str]]:
@@ -196,7 +165,7 @@ def test_no_request_goes_to_a_process_that_has_not_registered_it(
         wrong += [
             f"{servlet.method} {path} ({servlet.regex.pattern}): {process}"
             for process in reached
-            if not deployed.can(process, servlet)
+            if not can(deployed, process, servlet)
         ]
         mains = servlet.stream and deployed.writer(servlet.stream) == "main"
         if servlet.processes & {"client", "federation", "media"} and not mains:
