@@ -8,8 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from synproxy import __version__
 from tests.support.fake_synapse import TOKEN, FakeSynapse
+from tests.support.process import free_port
+from tests.support.synapse_files import SynapseFiles, http
 from tests.support.synproxy import Synproxy
 
 CONFIG = """\
@@ -36,24 +40,30 @@ def synapse(**settings: Any) -> FakeSynapse:
     )
 
 
-async def doctor(proxy: Synproxy, *arguments: str) -> tuple[int, dict[str, list[dict[str, str]]]]:
+Findings = dict[str, list[dict[str, str]]]
+
+
+async def doctor(proxy: Synproxy, *arguments: str) -> tuple[int, Findings]:
+    return await examine("--config", str(proxy.file), *arguments)
+
+
+async def examine(*arguments: str) -> tuple[int, Findings]:
     """The exit code, and the findings by check."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "synproxy", "doctor", "--config", str(proxy.file), "--json"),
-        *arguments,
+        *(sys.executable, "-m", "synproxy", "doctor", "--json", *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     out, err = await asyncio.wait_for(process.communicate(), 60)
     assert err == b""
     assert process.returncode is not None
-    by_check: dict[str, list[dict[str, str]]] = {}
+    by_check: Findings = {}
     for finding in json.loads(out)["findings"]:
         by_check.setdefault(finding["check"], []).append(finding)
     return process.returncode, by_check
 
 
-def failed(findings: dict[str, list[dict[str, str]]]) -> set[str]:
+def failed(findings: Findings) -> set[str]:
     return {name for name, those in findings.items() for f in those if f["status"] == "fail"}
 
 
@@ -149,6 +159,54 @@ async def test_what_is_wrong_behind_a_running_synproxy_is_found(sockets: Path) -
             code, found = await doctor(proxy, "--token-file", str(token), "--clients", "100000000")
     assert (code, failed(found)) == (1, {"health", "pool", "upload", "descriptors"})
     assert found["synapse"][0]["remedy"] == f"restart unix:{sockets}/sync.sock"
+
+
+@pytest.fixture
+def files(sockets: Path) -> SynapseFiles:
+    """Synapse's own files, of one process."""
+    found = SynapseFiles(sockets)
+    found.shared |= {
+        "listeners": [http(f"{sockets}/main.sock", "client", "federation")],
+        "public_baseurl": f"{BASE}/",
+        "max_upload_size": "60M",
+    }
+    return found
+
+
+async def test_synapses_own_files_are_enough(sockets: Path, files: SynapseFiles) -> None:
+    paths = [str(path) for path in files.write()]
+    listen = f"127.0.0.1:{free_port()}"
+    async with synapse().on(sockets / "main.sock"):
+        code, found = await examine("--synapse", *paths, "--listen", listen)
+    assert (code, failed(found)) == (0, set())
+    assert [f["subject"] for f in found["socket"]] == [f"unix:{sockets}/main.sock"]
+    assert [f["subject"] for f in found["listener"]] == [listen]
+    assert found["upload"][0]["reason"] == "60 MiB here and in Synapse's files"
+
+
+async def test_a_configuration_is_held_to_synapses_files(
+    sockets: Path, files: SynapseFiles
+) -> None:
+    paths = [str(path) for path in files.write()]
+    proxy = Synproxy(sockets, CONFIG)
+    async with synapse().on(sockets / "main.sock"), synapse().on(sockets / "sync.sock"):
+        code, found = await doctor(proxy, "--synapse", *paths)
+    assert (code, failed(found)) == (1, {"upload"})
+    assert "at most 50 MiB here, 60 MiB in Synapse's files" in found["upload"][0]["reason"]
+    assert len(found["socket"]) == 2  # of the configuration, not of one made from the files
+
+
+async def test_mistakes_in_synapses_files_are_shown(sockets: Path, files: SynapseFiles) -> None:
+    files.shared["max_upload_size"] = "much"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "synproxy", "doctor", "--synapse", *map(str, files.write())),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, out) == (1, b"")
+    assert b"max_upload_size: expected a size such as 50M" in err
+    assert err.endswith(b"1 mistake\n")
 
 
 async def test_only_root_becomes_somebody_else(sockets: Path) -> None:

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synproxy import __version__
-from synproxy.cli.problems import DEFAULT_CONFIG, load_or_explain
+from synproxy.cli.problems import DEFAULT_CONFIG, load_or_explain, show_problems
+from synproxy.cli.synapse_options import add_synapse_options, synapse_source
 from synproxy.cli.terminal import Paint, printable
 
 if TYPE_CHECKING:
     from synproxy.cli.doctor.finding import Finding
+    from synproxy.config.model import Config
+    from synproxy.synapse.deployment import Deployment
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
 _CLIENTS = 4096  # nginx worker_connections of the documented setup
@@ -32,7 +35,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Check what a configuration meets on this machine. One line for each check: "
         "ok, warn, fail, or skip for what cannot be asked. Exit status 1: something failed.",
     )
-    parser.add_argument("-c", "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"default: {DEFAULT_CONFIG}, or with --synapse what synproxy run --synapse serves",
+    )
     parser.add_argument(
         "--url",
         type=_url,
@@ -63,6 +72,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--timeout", type=_seconds, default=5.0, metavar="S", help="for each question (default: 5)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_synapse_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -101,8 +111,17 @@ def run(args: argparse.Namespace) -> int:
     from synproxy.cli.doctor.software import check_software
     from synproxy.cli.doctor.unit import read_unit
     from synproxy.cli.offline import Offline
+    from synproxy.synapse.source import MADE_UP
 
     holders, unit, software = Holders(), read_unit(), list(check_software())
+    config: Config | None = None
+    deployment: Deployment | None = None
+    if args.synapse:
+        source = synapse_source(args)
+        made = show_problems(lambda: (source.deployment(), source.config()))
+        if made is None:
+            return 1
+        deployment, config = made
     try:
         token = args.token_file.read_text().strip() if args.token_file else ""
         if args.user:
@@ -112,7 +131,8 @@ def run(args: argparse.Namespace) -> int:
         return _unusable(f"{what}: {error.strerror}")
     except (OSError, ValueError) as error:
         return _unusable(str(error))
-    config = load_or_explain(args.config)
+    if config is None or args.config is not None:
+        config = load_or_explain(args.config or DEFAULT_CONFIG)
     if config is None:
         return 1
     try:
@@ -128,11 +148,13 @@ def run(args: argparse.Namespace) -> int:
         holders=holders,
         unit=unit,
         software=software,
+        deployment=deployment,
     )
     findings = asyncio.run(examine(asked))
     counts = Counter(str(finding.status) for finding in findings)
     if args.json:
-        print(json.dumps(_as_json(args.config, asked.url, findings, counts), indent=2))
+        name = args.config or (MADE_UP if args.synapse else DEFAULT_CONFIG)
+        print(json.dumps(_as_json(str(name), asked.url, findings, counts), indent=2))
     else:
         _print(findings, counts)
     return 1 if counts["fail"] else 0
@@ -153,11 +175,11 @@ def _print(findings: Sequence[Finding], counts: Counter[str]) -> None:
 
 
 def _as_json(
-    config: Path, url: str, findings: Sequence[Finding], counts: Counter[str]
+    config: str, url: str, findings: Sequence[Finding], counts: Counter[str]
 ) -> dict[str, object]:
     return {
         "synproxy": __version__,
-        "config": str(config),
+        "config": config,
         "url": url,
         "findings": [
             {

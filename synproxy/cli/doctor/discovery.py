@@ -23,10 +23,15 @@ Document = dict[str, Any]
 
 
 async def check_client(
-    url: str | None, synapse: str | None, configured: Document | None, patience: float
+    url: str | None,
+    synapse: str | None,
+    configured: Document | None,
+    stated: str,
+    patience: float,
 ) -> Finding:
     """``url``: through the proxy; ``synapse``: a server that may serve it too; None: nobody
-    answers. ``configured``: ``well_known.client`` of the configuration."""
+    answers. ``configured``: ``well_known.client`` of the configuration. ``stated``:
+    ``public_baseurl`` in Synapse's files, or empty."""
     served = await _served(url, CLIENT, configured, patience)
     if isinstance(served, Finding):
         return served
@@ -40,7 +45,7 @@ async def check_client(
         )
     if urlsplit(base).scheme not in ("http", "https") or not urlsplit(base).hostname:
         return fail("well-known", CLIENT, f"base_url {base!r} is no URL", "write https://HOST")
-    own = _base_url(await _own(synapse, CLIENT, patience))
+    own = _base_url(await _own(synapse, CLIENT, patience)) or stated or None
     if own is not None and own.rstrip("/") != base.rstrip("/"):
         return warn(
             "well-known",

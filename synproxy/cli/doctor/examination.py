@@ -16,6 +16,7 @@ from synproxy.cli.doctor.servers import Server, check_pools, check_versions, vis
 from synproxy.cli.offline import Offline
 from synproxy.config.addresses import UnixAddress, parse_listen
 from synproxy.config.model import Config
+from synproxy.synapse.deployment import Deployment
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Questions:
     holders: Holders
     unit: dict[str, str]
     software: list[Finding]
+    deployment: Deployment | None = None
+    """What Synapse's own files say, if they were given."""
 
 
 async def examine(asked: Questions) -> list[Finding]:
@@ -45,9 +48,22 @@ async def examine(asked: Questions) -> list[Finding]:
     way_in = asked.url if reply is not None else None
     main = _server_for(offline, servers, software.PROBE)
     uploads = _server_for(offline, servers, limits.MEDIA_CONFIG[0])
+    stated = asked.deployment
     upload, client, server, here, through = await asyncio.gather(
-        limits.check_upload(offline, way_in or uploads, asked.token, patience),
-        discovery.check_client(way_in, main, config.well_known.client, patience),
+        limits.check_upload(
+            offline,
+            way_in or uploads,
+            asked.token,
+            None if stated is None else stated.max_upload_size,
+            patience,
+        ),
+        discovery.check_client(
+            way_in,
+            main,
+            config.well_known.client,
+            "" if stated is None else stated.public_baseurl,
+            patience,
+        ),
         discovery.check_server(way_in, main, config.well_known.server, patience),
         escapes.check_here(offline),
         escapes.check_way_in(way_in, patience),

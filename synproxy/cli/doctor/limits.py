@@ -68,30 +68,34 @@ def check_transactions(offline: Offline) -> Finding:
     return ok("federation-size", f"route {way.route.name}", f"bodies of {_at_most(limit)}")
 
 
-async def check_upload(offline: Offline, where: str | None, token: str, patience: float) -> Finding:
-    """The same upload limit on both sides. ``where``: who is asked, None if nobody answers."""
+async def check_upload(
+    offline: Offline, where: str | None, token: str, stated: int | None, patience: float
+) -> Finding:
+    """The same upload limit on both sides. ``where``: who is asked, None if nobody answers;
+    ``stated``: what Synapse's files say, for those who have no token to ask with."""
     way = way_of(offline, "POST", _UPLOAD)
     if way.route is None or not way.forwarded:
         return fail(
             "upload", _UPLOAD, "the configuration forwards no uploads", "a route for /_matrix/media"
         )
     ours, route = way.route.max_body, f"route {way.route.name}"
-    if where is None:
-        return skip("upload", route, f"takes {_at_most(ours)}; nobody answers who knows Synapse's")
-    if not token:
+    theirs, source = stated, "Synapse's files"
+    if where is not None and token:
+        try:
+            theirs, source = await _synapse_limit(where, token, patience), "Synapse"
+        except (NoReplyError, ValueError) as error:
+            return skip("upload", route, f"takes {_at_most(ours)}; Synapse's limit: {error}")
+    if theirs is None:
+        why = "nobody answers" if where is None else "Synapse tells its own limit to its users only"
         return skip(
             "upload",
             route,
-            f"takes {_at_most(ours)}; Synapse tells its own limit to its users only",
-            "--token-file FILE with an access token in it",
+            f"takes {_at_most(ours)}; {why}",
+            "--synapse homeserver.yaml, or --token-file FILE with an access token in it",
         )
-    try:
-        theirs = await _synapse_limit(where, token, patience)
-    except (NoReplyError, ValueError) as error:
-        return skip("upload", route, f"takes {_at_most(ours)}; Synapse's limit: {error}")
     if ours == theirs:
-        return ok("upload", route, f"{size(ours)} here and in Synapse")
-    numbers = f"{_at_most(ours)} here, {size(theirs)} in Synapse (max_upload_size)"
+        return ok("upload", route, f"{size(ours)} here and in {source}")
+    numbers = f"{_at_most(ours)} here, {size(theirs)} in {source} (max_upload_size)"
     remedy = f"client_max_body_size: {_as_written(theirs)} for this route, or the same in Synapse"
     if 0 < ours < theirs:
         return fail("upload", route, f"{numbers}: uploads that Synapse allows are refused", remedy)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from synproxy.cli.doctor.discovery import CLIENT, SERVER, check_client, check_server
+from synproxy.cli.doctor.finding import Finding
 from tests.support.fake_synapse import FakeSynapse
 
 
@@ -16,6 +17,10 @@ def client(base: Any) -> dict[str, Any]:
 
 
 MATRIX = "https://matrix.example.org"
+
+
+async def client_without_files(url: Any, synapse: Any, configured: Any, patience: float) -> Finding:
+    return await check_client(url, synapse, configured, "", patience)
 
 
 @pytest.mark.parametrize(
@@ -39,16 +44,27 @@ async def test_clients_are_told_a_base_url(
         FakeSynapse(client=served).on(sockets / "proxy") as proxy,
         FakeSynapse(client=own).on(sockets / "synapse") as synapse,
     ):
-        found = await check_client(proxy, synapse, None, 5)
+        found = await check_client(proxy, synapse, None, "", 5)
     assert (found.check, found.subject, found.status) == ("well-known", CLIENT, status)
     assert reason in found.reason
     assert bool(found.remedy) is (status != "ok")
 
 
+@pytest.mark.parametrize(
+    ("stated", "status"), [(f"{MATRIX}/", "ok"), ("https://other", "warn"), ("", "ok")]
+)
+async def test_synapses_files_tell_its_url_where_it_serves_none(
+    sockets: Path, stated: str, status: str
+) -> None:
+    async with FakeSynapse(client=client(MATRIX)).on(sockets / "proxy") as proxy:
+        found = await check_client(proxy, None, None, stated, 5)
+    assert (found.status, "Synapse" in found.reason) == (status, stated != "")
+
+
 async def test_browsers_may_read_it(sockets: Path) -> None:
     silent = FakeSynapse(client=client(MATRIX), cors=False)
     async with silent.on(sockets / "a") as proxy:
-        found = await check_client(proxy, None, None, 5)
+        found = await check_client(proxy, None, None, "", 5)
     assert found.status == "fail"
     assert "Access-Control-Allow-Origin" in found.reason
 
@@ -79,7 +95,7 @@ async def test_servers_are_told_a_name_with_a_port(
     assert bool(found.remedy) is (status != "ok")
 
 
-@pytest.mark.parametrize("check", [check_client, check_server])
+@pytest.mark.parametrize("check", [client_without_files, check_server])
 async def test_an_error_is_no_answer(check: Any, sockets: Path) -> None:
     broken = FakeSynapse(overrides={CLIENT: (502, {}), SERVER: (502, {})})
     async with broken.on(sockets / "a") as proxy:
@@ -87,20 +103,20 @@ async def test_an_error_is_no_answer(check: Any, sockets: Path) -> None:
     assert (found.status, found.reason) == ("fail", "status 502")
 
 
-@pytest.mark.parametrize("check", [check_client, check_server])
+@pytest.mark.parametrize("check", [client_without_files, check_server])
 async def test_what_is_not_json_is_no_answer(check: Any, sockets: Path) -> None:
     page = FakeSynapse(overrides={CLIENT: (200, "<html>"), SERVER: (200, "[]")})
     async with page.on(sockets / "a") as proxy:
         assert (await check(proxy, None, None, 5)).status == "fail"
 
 
-@pytest.mark.parametrize("check", [check_client, check_server])
+@pytest.mark.parametrize("check", [client_without_files, check_server])
 async def test_nobody_answers(check: Any, sockets: Path) -> None:
     assert (await check(None, None, None, 5)).status == "skip"
     assert (await check(f"unix:{sockets}/gone", None, None, 5)).status == "skip"
 
 
-@pytest.mark.parametrize("check", [check_client, check_server])
+@pytest.mark.parametrize("check", [client_without_files, check_server])
 async def test_a_synapse_that_is_away_contradicts_nobody(check: Any, sockets: Path) -> None:
     served = FakeSynapse(client=client(MATRIX), server={"m.server": "a:443"})
     async with served.on(sockets / "a") as proxy:
@@ -108,18 +124,18 @@ async def test_a_synapse_that_is_away_contradicts_nobody(check: Any, sockets: Pa
 
 
 CONFIGURED = {
-    check_client: client(MATRIX),
+    client_without_files: client(MATRIX),
     check_server: {"m.server": "matrix.example.org:443"},
 }
 
 
-@pytest.mark.parametrize("check", [check_client, check_server])
+@pytest.mark.parametrize("check", [client_without_files, check_server])
 async def test_what_will_be_served_is_judged_before_the_start(check: Any) -> None:
     assert (await check(None, None, CONFIGURED[check], 5)).status == "ok"
     assert (await check(None, None, {}, 5)).status == "fail"
 
 
-@pytest.mark.parametrize("check", [check_client, check_server])
+@pytest.mark.parametrize("check", [client_without_files, check_server])
 async def test_what_is_served_is_what_the_configuration_says(check: Any, sockets: Path) -> None:
     served = FakeSynapse(client=client(MATRIX), server={"m.server": "matrix.example.org:443"})
     async with served.on(sockets / "a") as proxy:

@@ -80,7 +80,7 @@ async def test_the_upload_limit_is_the_same_on_both_sides(
 ) -> None:
     asked = offline(http={"client_max_body_size": ours})
     async with FakeSynapse(upload=theirs).on(sockets / "a") as address:
-        found = await limits.check_upload(asked, address, TOKEN, 5)
+        found = await limits.check_upload(asked, address, TOKEN, None, 5)
     assert (found.check, found.status) == ("upload", status)
     assert reason in found.reason
     assert bool(found.remedy) is (status != "ok")
@@ -88,7 +88,7 @@ async def test_the_upload_limit_is_the_same_on_both_sides(
 
 async def test_the_remedy_is_a_line_of_the_configuration(sockets: Path) -> None:
     async with FakeSynapse(upload=100 << 20).on(sockets / "a") as address:
-        found = await limits.check_upload(offline(), address, TOKEN, 5)
+        found = await limits.check_upload(offline(), address, TOKEN, None, 5)
     assert found.remedy.startswith("client_max_body_size: 100M ")
 
 
@@ -100,7 +100,7 @@ async def test_an_older_synapse_is_asked_by_the_older_path(sockets: Path) -> Non
         }
     )
     async with synapse.on(sockets / "a") as address:
-        assert (await limits.check_upload(offline(), address, TOKEN, 5)).status == "ok"
+        assert (await limits.check_upload(offline(), address, TOKEN, None, 5)).status == "ok"
 
 
 @pytest.mark.parametrize(
@@ -116,21 +116,40 @@ async def test_what_synapse_does_not_tell_is_said(
     sockets: Path, token: str, overrides: dict[str, Any], reason: str
 ) -> None:
     async with FakeSynapse(overrides=overrides).on(sockets / "a") as address:
-        found = await limits.check_upload(offline(), address, token, 5)
+        found = await limits.check_upload(offline(), address, token, None, 5)
     assert found.status == "skip"
     assert reason in found.reason
     assert token not in found.text or not token
 
 
+@pytest.mark.parametrize(
+    ("stated", "status", "reason"),
+    [
+        (50 << 20, "ok", "50 MiB here and in Synapse's files"),
+        (100 << 20, "fail", "at most 50 MiB here, 100 MiB in Synapse's files"),
+    ],
+)
+async def test_synapses_files_tell_the_limit_without_a_token(
+    sockets: Path, stated: int, status: str, reason: str
+) -> None:
+    asked = offline(http={"client_max_body_size": "50M"})
+    async with FakeSynapse().on(sockets / "a") as address:
+        for where in (address, None):
+            found = await limits.check_upload(asked, where, "", stated, 5)
+            assert (found.status, reason in found.reason) == (status, True)
+        found = await limits.check_upload(asked, address, TOKEN, stated, 5)
+    assert found.reason == "50 MiB here and in Synapse"  # what runs goes before what is written
+
+
 async def test_a_synapse_that_is_away_is_said(sockets: Path) -> None:
     gone = f"unix:{sockets}/gone"
-    assert (await limits.check_upload(offline(), gone, TOKEN, 5)).status == "skip"
-    assert (await limits.check_upload(offline(), None, TOKEN, 5)).status == "skip"
+    assert (await limits.check_upload(offline(), gone, TOKEN, None, 5)).status == "skip"
+    assert (await limits.check_upload(offline(), None, TOKEN, None, 5)).status == "skip"
 
 
 async def test_a_configuration_without_a_way_for_uploads_fails() -> None:
     routes = [{"name": "c", "location": "/_matrix/client/", "pool": "main"}]
-    found = await limits.check_upload(offline(routes=routes), None, "", 5)
+    found = await limits.check_upload(offline(routes=routes), None, "", None, 5)
     assert (found.status, found.remedy) == ("fail", "a route for /_matrix/media")
 
 
