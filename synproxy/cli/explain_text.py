@@ -88,6 +88,13 @@ def _upstream(explanation: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _labelled(
         "servers", [f"{'>' if n == 0 else ' '} {s}" for n, s in enumerate(servers)]
     )
+    yield from _labelled(
+        "fallback",
+        [
+            f"{pool['name']}, {pool['balance']}: {', '.join(pool['servers'])}"
+            for pool in explanation["fallbacks"]
+        ],
+    )
     limits = explanation["limits"]
     size = limits["client_max_body_size"]
     yield "limits", f"request body {_size(size) if size else 'of any size'}"
@@ -102,6 +109,13 @@ def _upstream(explanation: dict[str, Any]) -> Iterator[tuple[str, str]]:
         f"next server on {', '.join(limits['next_upstream']) or 'nothing'}"
         f"{f', {tries} tries' if tries else ''}",
     )
+    if limits["restart_hold"]:
+        yield "", f"waits up to {limits['restart_hold']:g} s for a server that restarts"
+    if limits["queue"] is not None:
+        queue = limits["queue"]
+        yield "", f"waits up to {queue['timeout']:g} s for a place, one of {queue['number']}"
+    if explanation["unrecognized"] is not None:
+        yield "", f"M_UNRECOGNIZED: asks {explanation['unrecognized']} once more"
     yield from _labelled("headers", [f"{name}: {value}" for name, value in explanation["headers"]])
 
 

@@ -11,10 +11,12 @@ from typing import Any
 from synproxy.cli.offline import Offline, Request, balance_text, key_template, preference
 from synproxy.cli.secrets import Secrets
 from synproxy.cli.terminal import show
+from synproxy.config.model import Pool
 from synproxy.core.allowlist import AccessVerdict
+from synproxy.core.deadline import read_timeout
 from synproxy.core.redact import REDACTED
 from synproxy.core.user_key import Source
-from synproxy.proxy.generation import CompiledRoute
+from synproxy.proxy.generation import CompiledRoute, PoolTarget
 
 
 def explain(offline: Offline, request: Request) -> dict[str, Any]:
@@ -54,6 +56,9 @@ def explain(offline: Offline, request: Request) -> dict[str, Any]:
     explained["access"] = _access(offline, request, match.index)
     if not all(verdict["allowed"] for verdict in explained["access"]):
         explained["answer"] = {"status": 403, "reason": "an allowlist refuses the address"}
+    if route.maintenance:
+        explained.setdefault("answer", {"status": 503, "reason": "the route is under maintenance"})
+        return explained
     if route.respond is not None:
         explained.setdefault(
             "answer", {"status": route.respond.status, "reason": "the route says so"}
@@ -115,11 +120,17 @@ def _upstream(
         "pool": {"name": pool.name, "written": template, "balance": balance_text(pool.settings)},
         "key": {"template": written, **_key(offline, request, written, key, secrets)},
         "servers": preference(pool, key),
+        "fallbacks": _fallbacks(target, request),
+        "unrecognized": pool.settings.unrecognized,
         "limits": {
             "client_max_body_size": route.max_body,
             "connect_timeout": settings.connect_timeout,
             "send_timeout": settings.send_timeout,
-            "read_timeout": settings.read_timeout,
+            "read_timeout": read_timeout(
+                request.method, request.target, settings.read_timeout, settings.deadline_margin
+            ),
+            "restart_hold": pool.settings.restart_hold,
+            "queue": _queue(pool.settings),
             "next_upstream": list(settings.next_upstream),
             "next_upstream_tries": settings.next_upstream_tries,
         },
@@ -158,6 +169,28 @@ def _key(
             else "synapse.whoami can name a pool that knows the user"
         )
     return found
+
+
+def _fallbacks(target: PoolTarget, request: Request) -> list[dict[str, Any]]:
+    """The pools that would take over, one after the other."""
+    chain = []
+    while (following := target.fallback) is not None:
+        target = following
+        key = b"" if target.key is None else target.key.render(request)
+        settings = target.pool.settings
+        chain.append(
+            {
+                "name": target.pool.name,
+                "balance": balance_text(settings),
+                "servers": preference(target.pool, key),
+            }
+        )
+    return chain
+
+
+def _queue(pool: Pool) -> dict[str, float] | None:
+    queue = pool.queue
+    return None if queue is None else {"number": queue.number, "timeout": queue.timeout}
 
 
 def _shown_field(name: bytes, value: bytes, secrets: Secrets) -> str:

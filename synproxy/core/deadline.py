@@ -25,3 +25,10 @@ def asked_wait(target: bytes) -> float | None:
     if found is None or not _MILLISECONDS.fullmatch(found[1]):
         return None
     return min(int(found[1]) / 1000, MAX_DURATION)
+
+
+def read_timeout(method: bytes, target: bytes, otherwise: float, margin: float) -> float:
+    """How long a server may pause while it answers, in seconds: ``proxy_read_timeout``
+    (``otherwise``), or for a GET that says how long it waits that and ``deadline_margin``."""
+    asked = asked_wait(target) if margin and method == b"GET" else None
+    return otherwise if asked is None else asked + margin

@@ -29,7 +29,7 @@ from synproxy.wire.response_reader import ResponseReader
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from synproxy.config.model import Config, Http, ProxySettings
+    from synproxy.config.model import Config, Http, Maintenance, ProxySettings
     from synproxy.core.variables import RequestView
     from synproxy.core.wheel import TimerWheel
     from synproxy.upstream.watch import Watches
@@ -44,7 +44,7 @@ _NO_CAPTURES: Final[Mapping[str, bytes]] = MappingProxyType({})
 class PoolTarget:
     """A pool with the key by which its server is chosen."""
 
-    __slots__ = ("key", "pool")
+    __slots__ = ("fallback", "key", "pool", "unrecognized")
 
     def __init__(self, pool: ServerPool, variables: Variables) -> None:
         self.pool = pool
@@ -52,6 +52,10 @@ class PoolTarget:
         self.key: Template | None = (
             variables.template(balance.hash) if isinstance(balance, HashBalance) else None
         )
+        self.fallback: PoolTarget | None = None
+        """Takes over while no server of the pool is usable."""
+        self.unrecognized: PoolTarget | None = None
+        """Is asked again what a server of the pool does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ class Generation:
         "routes",
         "server_line",
         "table",
+        "targets",
         "users",
         "variables",
     )
@@ -139,7 +144,11 @@ class Generation:
             _user_keys(config, self.pools, wheel, known) if look_up else UserKeys()
         )
         self.variables = variables = Variables(config.maps, self.table.capture_names, self.users)
-        targets = {name.encode(): PoolTarget(pool, variables) for name, pool in self.pools.items()}
+        self.targets = {name: PoolTarget(pool, variables) for name, pool in self.pools.items()}
+        for target in self.targets.values():
+            target.fallback = self.targets.get(target.pool.settings.fallback or "")
+            target.unrecognized = self.targets.get(target.pool.settings.unrecognized or "")
+        targets = {name.encode(): target for name, target in self.targets.items()}
         self.server_line = (
             b"Server: synproxy/%b\r\n" % __version__.encode()
             if config.http.server_tokens
@@ -237,7 +246,7 @@ def _compile(
         plan=HeadPlan(settings.set_header, variables),
         access=Access(lists, route.satisfy) if lists else None,
         max_body=max_body,
-        respond=_respond(route.respond),
+        respond=_respond(route, config.maintenance),
         # nginx hides the server's own Server and Date and writes its own; we keep Date, which is
         # the origin's to set (RFC 9110 section 6.6.1).
         rules=AttemptRules(
@@ -268,7 +277,11 @@ def _user_keys(
     return UserKeys(owners, Whoami(pools[settings.whoami], owners.learn).ask)
 
 
-def _respond(written: Respond | None) -> LocalAnswer | None:
+def _respond(route: Route, maintenance: Maintenance) -> LocalAnswer | None:
+    """The answer of a route that is not forwarded, or not now."""
+    if route.maintenance:
+        return answer_for(503, error=maintenance.error, retry_after=maintenance.retry_after)
+    written = route.respond
     if written is None:
         return None
     return answer_for(

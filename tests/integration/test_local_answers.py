@@ -138,3 +138,23 @@ async def test_a_preflight_and_a_document_come_without_a_server(sockets: Path) -
             ("well_known.client", 405, "local"),
         ]
         assert records[1].bytes_sent > records[2].bytes_sent == 0
+
+
+async def test_a_route_under_maintenance_says_when_to_come_again(sockets: Path) -> None:
+    closed = {"name": "closed", "location": "/c", "pool": "pool", "maintenance": True}
+    async with ScriptedServer(sockets / "a") as server:
+        config = routes(server, closed)
+        text = {"retry_after": "90s", "error": "Back at noon"}
+        async with Proxy({**config, "maintenance": text}) as proxy:
+            client = await proxy.client(request(b"GET", b"/c/x"))
+            status, head, body = await answered(client)
+            assert status == 503
+            assert b"\r\nRetry-After: 90\r\n" in head
+            assert (body["errcode"], body["error"]) == ("M_UNKNOWN", "Back at noon")
+            closed["maintenance"] = False
+            proxy.reload(routes=routes(server, closed)["routes"])
+            await client.send(request(b"GET", b"/c/x"))
+            peer, _ = await server.request()
+            await peer.answer()
+            assert await client.received() == (200, b"ok")
+            assert [record.end_reason for record in await proxy.logged(2)] == ["local", "ok"]

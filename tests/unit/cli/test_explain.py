@@ -126,6 +126,69 @@ def test_the_limits_are_those_of_the_route(explained: Any) -> None:
     assert explained("GET", "/_matrix/media/x")["limits"]["client_max_body_size"] == 1 << 20
 
 
+FAILURES = """
+listeners: [8008]
+proxy: {deadline_margin: 30s}
+maintenance: {retry_after: 90s}
+pools:
+  initial: {servers: ["unix:/i"], fallback: normal, restart_hold: 10s}
+  normal:
+    servers: [{address: "unix:/n1", max_conns: 50}, {address: "unix:/n2", max_conns: 50}]
+    balance: {hash: $arg_user}
+    queue: {number: 200, timeout: 3s}
+    fallback: main
+    unrecognized: main
+  main: {servers: ["unix:/m"]}
+routes:
+  - {name: initial, location: /initial, pool: initial}
+  - {name: normal, location: /normal, pool: normal}
+  - {name: closed, location: /closed, pool: main, maintenance: on}
+"""
+
+
+@pytest.fixture
+def failures(tmp_path: Path) -> str:
+    path = tmp_path / "failures.yaml"
+    path.write_text(FAILURES)
+    return str(path)
+
+
+def test_what_happens_when_servers_fail_is_shown(
+    failures: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def found(target: str) -> Any:
+        assert main(["explain", "GET", target, "--config", failures, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    first = found("/initial?user=a&timeout=5000")
+    assert [pool["name"] for pool in first["fallbacks"]] == ["normal", "main"]
+    assert first["fallbacks"][0]["servers"] == found("/normal?user=a")["servers"]
+    assert first["limits"]["restart_hold"] == 10
+    assert first["limits"]["read_timeout"] == 35
+    second = found("/normal?user=a")
+    assert second["limits"]["queue"] == {"number": 200, "timeout": 3}
+    assert second["limits"]["read_timeout"] == 3600
+    assert second["unrecognized"] == "main"
+    assert found("/closed")["answer"] == {
+        "status": 503,
+        "reason": "the route is under maintenance",
+    }
+
+
+def test_the_text_tells_what_happens_when_servers_fail(
+    failures: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", "GET", "/initial", "--config", failures]) == 0
+    text = capsys.readouterr().out
+    assert "fallback  normal, hash $arg_user consistent: unix:/n" in text
+    assert "waits up to 10 s for a server that restarts" in text
+    assert main(["explain", "GET", "/normal", "--config", failures]) == 0
+    text = capsys.readouterr().out
+    assert "fallback  main, round_robin: unix:/m" in text
+    assert "waits up to 3 s for a place, one of 200" in text
+    assert "M_UNRECOGNIZED: asks main once more" in text
+
+
 def test_the_head_for_the_server_is_shown(explained: Any) -> None:
     fields = ("-H", ALICE, "-H", "X-Forwarded-For: 10.0.0.1", "-H", "Accept: x/y")
     found = explained("GET", "https://matrix.example:8448/_matrix/media/x", *fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from synproxy.config.units import MAX_DURATION
-from synproxy.core.deadline import asked_wait
+from synproxy.core.deadline import asked_wait, read_timeout
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,21 @@ from synproxy.core.deadline import asked_wait
 )
 def test_the_wait_is_read_from_the_query(target: bytes, expected: float | None) -> None:
     assert asked_wait(target) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "margin", "expected"),
+    [
+        (b"GET", b"/sync?timeout=30000", 10.0, 40.0),
+        (b"GET", b"/sync?timeout=0", 10.0, 10.0),
+        (b"GET", b"/sync?timeout=7200000", 10.0, 7210.0),
+        (b"GET", b"/sync", 10.0, 3600.0),
+        (b"GET", b"/sync?timeout=soon", 10.0, 3600.0),
+        (b"GET", b"/sync?timeout=30000", 0.0, 3600.0),
+        (b"POST", b"/sync?timeout=30000", 10.0, 3600.0),
+    ],
+)
+def test_a_server_has_as_long_as_the_client_waits_and_a_margin(
+    method: bytes, target: bytes, margin: float, expected: float
+) -> None:
+    assert read_timeout(method, target, 3600.0, margin) == expected
