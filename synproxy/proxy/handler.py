@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from synproxy.downstream.connection import ClientConnection
     from synproxy.errors import DownstreamError, UpstreamError
     from synproxy.proxy.generation import Generation
+    from synproxy.proxy.request import Request
 
     class AccessLog(Protocol):
         """Takes a record of each exchange once it has ended."""
@@ -111,7 +112,7 @@ class ProxyHandler:
                 )
             )
 
-    def report(self, exchange: Exchange, error: UpstreamError) -> None:
+    def report(self, exchange: Request, error: UpstreamError) -> None:
         """An attempt failed: say so where an operator looks for it, without the query."""
         pool = exchange.pool
         server = pool.settings.servers[exchange.index].address if pool is not None else ""

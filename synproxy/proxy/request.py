@@ -1,0 +1,224 @@
+"""One request: what is known about it, what templates read of it, and how it is answered here.
+
+Must not know how it gets to a server (``attempts``) or how an answer comes back (``relay``).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from synproxy.core.record import ExchangeRecord
+from synproxy.proxy.answers import answer_for, cors_for
+
+if TYPE_CHECKING:
+    import zlib
+    from collections.abc import Mapping
+
+    from synproxy.core.head import HeaderBlock, RequestLine
+    from synproxy.core.record import Attempt
+    from synproxy.downstream.connection import ClientConnection
+    from synproxy.proxy.answers import LocalAnswer
+    from synproxy.proxy.generation import CompiledRoute, Generation
+    from synproxy.proxy.handler import ProxyHandler
+    from synproxy.upstream.connection import ServerConnection
+    from synproxy.upstream.pool import Connecting, ServerPool
+
+_NO_CAPTURES: Final[Mapping[str, bytes]] = {}
+
+
+class Request:
+    """Implements the view that templates and maps have of a request."""
+
+    __slots__ = (
+        "_attempt_started",
+        "_attempts",
+        "_balanced",
+        "_body",
+        "_body_size",
+        "_chunked_out",
+        "_close_upstream",
+        "_compressor",
+        "_connect_time",
+        "_connecting",
+        "_fields",
+        "_half_closed",
+        "_handler",
+        "_header_time",
+        "_key",
+        "_line",
+        "_request_id",
+        "_sent",
+        "_started",
+        "_tried",
+        "_tunnel",
+        "block",
+        "bytes_received",
+        "bytes_sent",
+        "captures",
+        "client",
+        "complete",
+        "generation",
+        "index",
+        "path",
+        "pool",
+        "query",
+        "route",
+        "server",
+        "status",
+    )
+
+    def __init__(
+        self,
+        handler: ProxyHandler,
+        client: ClientConnection,
+        line: RequestLine,
+        block: HeaderBlock,
+    ) -> None:
+        self._handler = handler
+        self.generation: Generation = handler.generation
+        self.client = client
+        self._line = line
+        self.block = block
+        self._started = handler.loop.time()
+        self.path = b""
+        self.query = b""
+        self.captures: Mapping[str, bytes] = _NO_CAPTURES
+        self.route: CompiledRoute | None = None
+        self.pool: ServerPool | None = None
+        self.server: ServerConnection | None = None
+        self.index = -1
+        self.status = 0
+        """Of the answer as the client got it; 0 until its head is on the way."""
+        self.complete = False
+        """The request has been read whole."""
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self._connecting: Connecting | None = None
+        self._balanced = False
+        self._key = b""
+        self._tried: set[int] | tuple[()] = ()
+        self._attempts: list[Attempt] | None = None
+        self._attempt_started = 0.0
+        self._connect_time = -1.0
+        self._header_time = -1.0
+        self._fields = b""
+        self._close_upstream = False
+        self._sent = False
+        self._body: list[bytes] | None = None
+        self._body_size = 0
+        self._chunked_out = False
+        self._compressor: zlib._Compress | None = None
+        self._tunnel = False
+        self._half_closed = False
+        self._request_id = b""
+
+    # --- what templates and maps read (core.variables.RequestView)
+
+    @property
+    def method(self) -> bytes:
+        return self._line.method
+
+    @property
+    def target(self) -> bytes:
+        return self._line.target
+
+    @property
+    def version(self) -> bytes:
+        return b"HTTP/1.1" if self._line.minor else b"HTTP/1.0"
+
+    @property
+    def scheme(self) -> bytes:
+        return self._handler.scheme
+
+    @property
+    def remote_addr(self) -> bytes:
+        return self.client.remote_addr
+
+    @property
+    def remote_port(self) -> bytes:
+        return self.client.remote_port
+
+    @property
+    def server_addr(self) -> bytes:
+        return self._local_address()[0]
+
+    @property
+    def server_port(self) -> bytes:
+        return self._local_address()[1]
+
+    @property
+    def host(self) -> bytes:
+        if self._line.authority:
+            return self._line.authority_host()
+        return self.block.host
+
+    @property
+    def request_id(self) -> bytes:
+        if not self._request_id:
+            self._request_id = os.urandom(16).hex().encode()
+        return self._request_id
+
+    def header(self, name: bytes) -> bytes:
+        return self.block.value(name)
+
+    def _local_address(self) -> tuple[bytes, bytes]:
+        name = self.client.transport.get_extra_info("sockname")
+        if type(name) is tuple:
+            return name[0].encode(), b"%d" % name[1]
+        return b"unix:" + (name.encode() if isinstance(name, str) else b""), b""
+
+    # --- answers made here, and the record
+
+    def _answer(self, status: int, *, reason: str, retry_after: float = 0.0) -> None:
+        """Answer the request ourselves. ``retry_after``: in seconds; 0: nothing is said."""
+        self._send(answer_for(status, retry_after=retry_after, cors=cors_for(self.path)), reason)
+
+    def _send(self, answer: LocalAnswer, reason: str) -> None:
+        client = self.client
+        minor = self._line.minor
+        self.status = answer.status
+        client.keep_alive = client.can_persist
+        data, self.bytes_sent = answer.render(
+            server=self.generation.server_line,
+            minor=minor,
+            keep_alive=client.keep_alive,
+            head_request=self._line.method == b"HEAD",
+        )
+        client.write(data)
+        self._log(reason)
+        client.finish()
+
+    def _log(self, reason: str) -> None:
+        handler = self._handler
+        if handler.access_log is None:
+            return
+        block = self.block
+        line = self._line
+        route, pool = self.route, self.pool
+        attempts = self._attempts or []
+        duration = handler.loop.time() - self._started
+        handler.access_log.write(
+            ExchangeRecord(
+                started=time.time() - duration,
+                remote_addr=self.client.remote_addr,
+                method=line.method,
+                target=line.target,
+                version=b"HTTP/1.1" if line.minor else b"HTTP/1.0",
+                status=self.status,
+                bytes_sent=self.bytes_sent,
+                bytes_received=self.bytes_received,
+                referer=block.value(b"referer"),
+                user_agent=block.value(b"user-agent"),
+                host=block.host,
+                scheme=handler.scheme,
+                request_id=self._request_id,
+                route=route.name if route is not None else "",
+                pool=pool.name if pool is not None else "",
+                server=attempts[-1].server if attempts else "",
+                attempts=attempts,
+                duration=duration,
+                end_reason=reason,
+            )
+        )
