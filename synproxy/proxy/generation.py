@@ -11,6 +11,7 @@ from synproxy import __version__
 from synproxy.config.model import HashBalance, Respond, Route
 from synproxy.core.allowlist import Access
 from synproxy.core.compression import Compression
+from synproxy.core.deadline import read_timeout
 from synproxy.core.forward import HeadPlan
 from synproxy.core.guard import Guard
 from synproxy.core.memo import Memo
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from synproxy.upstream.watch import Watches
 
 
+_DEADLINES: Final = 256
 _DECISIONS: Final = 4096
 _DECISION_KEY_LIMIT: Final = 512
 """Bytes of path and method; longer ones are decided every time."""
@@ -70,6 +72,8 @@ class CompiledRoute:
     max_body: int  # bytes; 0: no limit
     respond: LocalAnswer | None
     rules: AttemptRules
+    deadlines: Deadlines | None
+    """Where the query of a request has a say in its read timeout."""
     next_upstream: frozenset[str]
     target: PoolTarget | None
     """The pool when it is always the same."""
@@ -83,6 +87,27 @@ class CompiledRoute:
         if self.pool_name is None:
             return None
         return self.targets.get(self.pool_name.render(view))
+
+
+class Deadlines:
+    """The rules of a route for requests that say how long they wait (``deadline_margin``)."""
+
+    __slots__ = ("_known", "_margin", "_plain")
+
+    def __init__(self, plain: AttemptRules, margin: float) -> None:
+        self._plain = plain
+        self._margin = margin
+        self._known: Memo[float, AttemptRules] = Memo(_DEADLINES)
+
+    def rules(self, method: bytes, target: bytes) -> AttemptRules:
+        """The rules for one request; clients ask for few different waits, so they share them."""
+        plain = self._plain
+        timeout = read_timeout(method, target, plain.read_timeout, self._margin)
+        rules = self._known.recall(timeout)
+        if rules is None:
+            rules = AttemptRules(plain.reader, timeout, plain.send_timeout)
+            self._known.store(timeout, rules)
+        return rules
 
 
 class Decision(NamedTuple):
@@ -239,6 +264,15 @@ def _compile(
         if pool_name.scope is Scope.CONSTANT:
             target = targets[route.pool.encode()]
     lists = [(name, config.allowlists[name]) for name in route.allowlists]
+    # nginx hides the server's own Server and Date and writes its own; we keep Date, which is
+    # the origin's to set (RFC 9110 section 6.6.1).
+    rules = AttemptRules(
+        reader(
+            ALWAYS_HIDDEN | {b"server"} | {name.lower().encode() for name in settings.hide_header}
+        ),
+        settings.read_timeout,
+        settings.send_timeout,
+    )
     return CompiledRoute(
         name=route.name,
         route=route,
@@ -247,17 +281,8 @@ def _compile(
         access=Access(lists, route.satisfy) if lists else None,
         max_body=max_body,
         respond=_respond(route, config.maintenance),
-        # nginx hides the server's own Server and Date and writes its own; we keep Date, which is
-        # the origin's to set (RFC 9110 section 6.6.1).
-        rules=AttemptRules(
-            reader(
-                ALWAYS_HIDDEN
-                | {b"server"}
-                | {name.lower().encode() for name in settings.hide_header}
-            ),
-            settings.read_timeout,
-            settings.send_timeout,
-        ),
+        rules=rules,
+        deadlines=Deadlines(rules, margin) if (margin := settings.deadline_margin) else None,
         next_upstream=frozenset(settings.next_upstream),
         target=target,
         pool_name=pool_name,

@@ -7,6 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from synproxy.core.misroute import Misroutes
 from synproxy.core.record import ExchangeRecord, refused_request_line
 from synproxy.core.redact import redact
 from synproxy.proxy.answers import answer_for
@@ -47,6 +48,7 @@ class ProxyHandler:
         "keepalive_requests",
         "keepalive_timeout",
         "loop",
+        "misroutes",
         "scheme",
         "settings",
         "small_head",
@@ -69,6 +71,7 @@ class ProxyHandler:
         self.draining = False
         self.connections: set[ClientConnection] = set()
         self.watches = Watches(wheel)
+        self.misroutes = Misroutes()
         self.begin: Callable[[ClientConnection, RequestLine, HeaderBlock], Exchange]
         self.begin = partial(Exchange, self)
         """See :class:`synproxy.downstream.connection.Handler`."""
@@ -125,3 +128,20 @@ class ProxyHandler:
             exchange.method.decode("ascii", "replace"),
             redact(exchange.target.partition(b"?")[0].decode("ascii", "replace")),
         )
+
+    def misrouted(self, request: Request, other: str) -> None:
+        """A server has no such endpoint, and another pool is asked: the route is wrong."""
+        route = request.route.name if request.route is not None else ""
+        pool = request.pool.name if request.pool is not None else ""
+        count = self.misroutes.note(route, request.method, self.wheel.now)
+        if count:
+            _log.warning(
+                "M_UNRECOGNIZED: %s of route %s, pool %s, is asked again of pool %s (%d times);"
+                " last: %s",
+                request.method.decode("ascii", "replace"),
+                route,
+                pool,
+                other,
+                count,
+                redact(request.target.partition(b"?")[0].decode("ascii", "replace")),
+            )

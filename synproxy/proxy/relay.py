@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from synproxy.core.response import ResponseHead
 
 _CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
+_DOUBTFUL: Final = (404, 405)
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 
 
@@ -31,10 +32,14 @@ class Relay(Request):
     def whole_response(self, head: ResponseHead, payload: bytes, framed: bytes) -> None:
         """All of an answer in one read, which most answers to a sync are."""
         minor = self._line.minor
-        if self.generation.compression is not None or (framed and not minor):
+        shape = head.shape
+        if (
+            self.generation.compression is not None
+            or shape.status in _DOUBTFUL
+            or (framed and not minor)
+        ):
             self.response(head, [payload], True)
             return
-        shape = head.shape
         client = self.client
         self.status = status = shape.status
         if status == 401:
@@ -62,6 +67,8 @@ class Relay(Request):
         """What one read from the server brought, on to the client."""
         client = self.client
         if head is not None:
+            if head.shape.status in _DOUBTFUL and self._doubt(head, pieces, done):
+                return
             compression = self.generation.compression
             if compression is not None:
                 self._compress(compression, head, pieces, done)
@@ -85,6 +92,10 @@ class Relay(Request):
             client.write(out[0] if len(out) == 1 else b"".join(out))
         if done:
             self._finish()
+
+    def _doubt(self, head: ResponseHead, pieces: list[bytes], done: bool) -> bool:
+        """Whether an answer is held back, since it may tell of a wrong route."""
+        return False
 
     def _compress(
         self, compression: Compression, head: ResponseHead, pieces: list[bytes], done: bool
@@ -195,9 +206,14 @@ class Relay(Request):
         return True
 
     def _release(self, *, failed: bool) -> None:
-        if self._balanced and self.pool is not None:
+        pool = self.pool
+        if self._balanced and pool is not None:
             self._balanced = False
-            self.pool.balancer.released(self.index, failed, self._handler.wheel.now)
+            now = self._handler.wheel.now
+            if pool.lobby is None:
+                pool.balancer.released(self.index, failed, now)
+            else:  # somebody waits for the place: nobody may take it before the connection is back
+                self._handler.loop.call_soon(pool.released, self.index, failed, now)
 
     def _note_attempt(self, status: int) -> None:
         if self.pool is None or self._handler.access_log is None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from synproxy.core.record import Attempt
     from synproxy.downstream.connection import ClientConnection
     from synproxy.proxy.answers import LocalAnswer
+    from synproxy.proxy.detour import Detour
     from synproxy.proxy.generation import CompiledRoute, Generation
     from synproxy.proxy.handler import ProxyHandler
     from synproxy.upstream.connection import ServerConnection
@@ -42,6 +43,7 @@ class Request:
         "_compressor",
         "_connect_time",
         "_connecting",
+        "_detour",
         "_fields",
         "_half_closed",
         "_handler",
@@ -51,7 +53,6 @@ class Request:
         "_request_id",
         "_sent",
         "_started",
-        "_tried",
         "_tunnel",
         "block",
         "bytes_received",
@@ -98,7 +99,7 @@ class Request:
         self._connecting: Connecting | None = None
         self._balanced = False
         self._key = b""
-        self._tried: set[int] | tuple[()] = ()
+        self._detour: Detour | tuple[()] = ()
         self._attempts: list[Attempt] | None = None
         self._attempt_started = 0.0
         self._connect_time = -1.0
@@ -168,6 +169,11 @@ class Request:
         if type(name) is tuple:
             return name[0].encode(), b"%d" % name[1]
         return b"unix:" + (name.encode() if isinstance(name, str) else b""), b""
+
+    @property
+    def _replayable(self) -> bool:
+        """Whether all of the body that has come is still at hand."""
+        return self._body_size == 0 or self._body is not None
 
     # --- answers made here, and the record
 

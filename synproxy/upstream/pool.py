@@ -208,6 +208,10 @@ class ServerPool:
         """Retired, and no request needs it any more."""
         return self.retired and self.lobby is None and not self.balancer.in_use
 
+    def restarting(self, index: int) -> bool:
+        """Whether it is worth to wait for a server whose socket refuses."""
+        return bool(self._watches) and self.balancer.health(index) == Status.RESTARTING
+
     def refused(self, index: int, reason: str) -> None:
         """A connection to a watched server was refused: its process is not there."""
         for connection in self._idle[index].copy():
@@ -244,6 +248,12 @@ class ServerPool:
         if self.lobby is None:
             self.lobby = Lobby(self)
         return self.lobby.queue(ticket)
+
+    def released(self, index: int, failed: bool, now: float) -> None:
+        """An attempt has ended while requests wait."""
+        self.balancer.released(index, failed, now)
+        if self.lobby is not None:
+            self.lobby.place_free(index)
 
     def leave(self, ticket: Ticket) -> None:
         """A request waits no more; harmless when it has been admitted."""
