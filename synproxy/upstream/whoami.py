@@ -129,15 +129,14 @@ class _Question:
     def _fetched(self, fetched: Fetched) -> None:
         error = fetched.error
         stale = error is not None and error.failure is Failure.STALE
-        self._pool.balancer.released(
-            self._index, error is not None and not stale, self._pool.wheel.now
-        )
+        pool = self._pool
+        pool.released(self._index, error is not None and not stale, pool.wheel.now)
         if error is None:
             self._request = b""
             self._done(fetched)
             return
-        if error.failure is Failure.REFUSED and self._pool.watched:
-            self._pool.refused(self._index, error.reason)
+        if error.failure is Failure.REFUSED and pool.watched:
+            pool.refused(self._index, error.reason)
         if not stale:
             self._tried.add(self._index)
         self.attempt(fetched)

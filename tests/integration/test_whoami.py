@@ -336,6 +336,25 @@ async def test_another_server_is_asked_when_one_is_gone(sockets: Path) -> None:
             token += b"%d" % number
 
 
+async def test_the_end_of_a_question_makes_room_for_a_request_that_waits(sockets: Path) -> None:
+    async with House(sockets) as house:
+        server = {"address": house.main.server.address, "max_conns": 1}
+        house.config["pools"]["main"] = {"servers": [server], "queue": {"number": 5}}
+        house.config["routes"].insert(0, {"name": "main", "location": "/main", "pool": "main"})
+        async with Proxy(house.config) as proxy:
+            token = house.token(b"alice")
+            first = await proxy.client(sync(token))
+            asked, _ = await house.main.request()
+            second = await proxy.client(b"GET /main HTTP/1.1\r\nHost: x\r\n\r\n")
+            await becomes_true(lambda: proxy.generation.pools["main"].lobby is not None)
+            await asked.answer(names(b"@alice:example.org"))
+            peer, head = await house.main.request()
+            assert head.startswith(b"GET /main ")
+            await peer.answer(b"main")
+            assert await second.received() == (200, b"main")
+            first.close()
+
+
 async def test_a_connection_that_was_closed_while_idle_costs_no_answer(sockets: Path) -> None:
     async with House(sockets) as house:
         client = await house.proxy.client()
