@@ -76,7 +76,7 @@ class AnswerShape:
         """The field lines after it."""
         self.fields = fields
         """All other fields, as the server sent them."""
-        self.compressed: tuple[AnswerShape, AnswerShape] | tuple[()] | None = None
+        self.compressed: tuple[AnswerShape, ...] | None = None
         """Room for ``core.compression`` to remember what it makes of this shape."""
 
     def value(self, name: bytes) -> bytes:

@@ -25,6 +25,7 @@ from synproxy.proxy.edge import edge_routes
 from synproxy.upstream.connection import AttemptRules
 from synproxy.upstream.pool import ServerPool
 from synproxy.upstream.whoami import Whoami
+from synproxy.wire import coding
 from synproxy.wire.response_reader import ResponseReader
 
 if TYPE_CHECKING:
@@ -154,7 +155,8 @@ class Generation:
     ) -> None:
         self.config = config
         self.http: Http = config.http
-        self.compression = Compression(config.http.gzip) if config.http.gzip.enabled else None
+        codings = _codings(config.http)
+        self.compression = Compression(config.http.gzip, codings) if codings else None
         edge = list(edge_routes(config))
         written = len(config.routes)
         self.table = RouteTable(
@@ -238,6 +240,18 @@ class Generation:
         """Another generation has taken over: keep no idle connections."""
         for pool in self.pools.values():
             pool.retire()
+
+
+def _codings(http: Http) -> list[tuple[bytes, coding.MakeEncoder]]:
+    """What is turned on, the densest first."""
+    codings: list[tuple[bytes, coding.MakeEncoder]] = []
+    if http.zstd.enabled:
+        codings.append((b"zstd", coding.zstd(http.zstd.comp_level)))
+    if http.brotli.enabled:
+        codings.append((b"br", coding.brotli(http.brotli.comp_level)))
+    if http.gzip.enabled:
+        codings.append((b"gzip", coding.gzip(http.gzip.comp_level)))
+    return codings
 
 
 def _compile(

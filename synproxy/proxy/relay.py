@@ -6,7 +6,6 @@ Must not know how the server was found.
 from __future__ import annotations
 
 import time
-import zlib
 from typing import TYPE_CHECKING, Final
 
 from synproxy.core.record import Attempt
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 _CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
 _DOUBTFUL: Final = (404, 405)
-_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 
 
 class Relay(Request):
@@ -33,13 +31,20 @@ class Relay(Request):
         """All of an answer in one read, which most answers to a sync are."""
         minor = self._line.minor
         shape = head.shape
-        if (
-            self.generation.compression is not None
-            or shape.status in _DOUBTFUL
-            or (framed and not minor)
-        ):
+        if shape.status in _DOUBTFUL or (framed and not minor):
             self.response(head, [payload], True)
             return
+        compression = self.generation.compression
+        if compression is not None:
+            shapes = compression.shapes(head, len(payload))
+            if shapes:
+                coding = compression.wanted(self.block, minor)
+                if coding is None:
+                    shape = shapes[0]
+                else:
+                    shape = shapes[coding.place]
+                    framed = b""
+                    payload = b"".join(coding.make()([payload], True))
         client = self.client
         self.status = status = shape.status
         if status == 401:
@@ -72,8 +77,8 @@ class Relay(Request):
             compression = self.generation.compression
             if compression is not None:
                 self._compress(compression, head, pieces, done)
-        if self._compressor is not None:
-            pieces = self._compressed(pieces, done)
+        if self._encode is not None:
+            pieces = self._encode(pieces, done)
         size = 0
         for piece in pieces:
             size += len(piece)
@@ -102,20 +107,12 @@ class Relay(Request):
     ) -> None:
         """Start to compress this answer if its kind and size allow it, and the client does."""
         shapes = compression.shapes(head, sum(map(len, pieces)) if done else -1)
-        if shapes is None:
+        if not shapes:
             return
-        head.shape, compressed = shapes
-        if compression.wanted(self.block, self._line.minor):
-            self._compressor = zlib.compressobj(compression.level, zlib.DEFLATED, _GZIP_WINDOW)
-            head.shape = compressed
-
-    def _compressed(self, pieces: list[bytes], done: bool) -> list[bytes]:
-        """What came in one read goes out at once: a client may be waiting for it."""
-        compressor = self._compressor
-        assert compressor is not None
-        out = [compressor.compress(piece) for piece in pieces]
-        out.append(compressor.flush(zlib.Z_FINISH if done else zlib.Z_SYNC_FLUSH))
-        return [piece for piece in out if piece]
+        coding = compression.wanted(self.block, self._line.minor)
+        head.shape = shapes[coding.place if coding is not None else 0]
+        if coding is not None:
+            self._encode = coding.make()
 
     def _client_head(self, head: ResponseHead, size: int) -> list[bytes]:
         """The head for the client. ``size``: bytes of the body as sent, if all of it is here."""
@@ -131,7 +128,7 @@ class Relay(Request):
         # RFC 9110 section 6.6.1: a proxy adds the Date that its server left out.
         out = [shape.before, head.date or date_line(int(time.time())), shape.after]
         framing = head.framing
-        compressed = self._compressor is not None
+        compressed = self._encode is not None
         if compressed and size >= 0:
             out.append(b"Content-Length: %d\r\n" % size)
         elif compressed or framing in (BY_CHUNKS, BY_CLOSE):

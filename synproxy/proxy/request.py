@@ -13,7 +13,6 @@ from synproxy.core.record import ExchangeRecord
 from synproxy.proxy.answers import answer_for, cors_for
 
 if TYPE_CHECKING:
-    import zlib
     from collections.abc import Mapping
 
     from synproxy.core.head import HeaderBlock, RequestLine
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from synproxy.proxy.handler import ProxyHandler
     from synproxy.upstream.connection import ServerConnection
     from synproxy.upstream.pool import Connecting, ServerPool
+    from synproxy.wire.coding import Encoder
 
 _NO_CAPTURES: Final[Mapping[str, bytes]] = {}
 
@@ -40,10 +40,10 @@ class Request:
         "_body_size",
         "_chunked_out",
         "_close_upstream",
-        "_compressor",
         "_connect_time",
         "_connecting",
         "_detour",
+        "_encode",
         "_fields",
         "_half_closed",
         "_handler",
@@ -110,7 +110,7 @@ class Request:
         self._body: list[bytes] | None = None
         self._body_size = 0
         self._chunked_out = False
-        self._compressor: zlib._Compress | None = None
+        self._encode: Encoder | None = None
         self._tunnel = False
         self._half_closed = False
         self._request_id = b""

@@ -65,4 +65,4 @@ def is_compressible(compression: Compression, head: ResponseHead, length: int | 
     known = -1 if length is None else length
     first = compression.shapes(head, known)
     assert compression.shapes(head, known) == first  # remembered
-    return first is not None
+    return bool(first)

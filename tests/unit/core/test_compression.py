@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from synproxy.config.model import Gzip
-from synproxy.core.compression import Compression, accepts_gzip
+from synproxy.core.compression import Compression, preferred
 from synproxy.core.head import HeaderBlock
+from synproxy.wire.coding import Encoder
 from tests.support.answers import head_bytes, is_compressible, read
 
 JSON = b"Content-Type: application/json"
@@ -18,8 +19,13 @@ def make(**settings: object) -> Compression:
     return Compression(
         Gzip.model_validate(
             {"enabled": True, "min_length": 1000, "types": ["application/json"], **settings}
-        )
+        ),
+        [(b"zstd", _encoder), (b"gzip", _encoder)],
     )
+
+
+def _encoder() -> Encoder:
+    raise AssertionError("nothing is compressed here")
 
 
 def block(*fields: tuple[bytes, bytes]) -> HeaderBlock:
@@ -58,7 +64,7 @@ def compressed(
     ],
 )
 def test_who_takes_gzip_gets_it(value: bytes) -> None:
-    assert accepts_gzip(value)
+    assert preferred(value, [b"gzip"]) == b"gzip"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +86,7 @@ def test_who_takes_gzip_gets_it(value: bytes) -> None:
     ],
 )
 def test_who_does_not_take_gzip_does_not_get_it(value: bytes) -> None:
-    assert not accepts_gzip(value)
+    assert preferred(value, [b"gzip"]) == b""
 
 
 @pytest.mark.parametrize(
@@ -99,8 +105,27 @@ def test_the_request_decides_as_in_nginx(
     fields: list[tuple[bytes, bytes]], minor: int, wanted: bool
 ) -> None:
     compression = make(disable=[r"MSIE [1-6]\."])
-    assert compression.wanted(block(*fields), minor) is wanted
-    assert compression.wanted(block(*fields), minor) is wanted  # remembered
+    for _ in range(2):  # the second time remembered
+        assert (compression.wanted(block(*fields), minor) is not None) is wanted
+
+
+@pytest.mark.parametrize(
+    ("accepted", "best"),
+    [
+        (b"gzip, deflate, br, zstd", b"zstd"),
+        (b"gzip, deflate, br", b"br"),
+        (b"gzip, deflate", b"gzip"),
+        (b"gzip;q=1.0, br;q=0.9, zstd;q=0.8", b"gzip"),
+        (b"gzip;q=0.5, *;q=0.1", b"gzip"),
+        (b"gzip;q=0.1, *;q=0.5", b"zstd"),
+        (b"*, zstd;q=0", b"br"),
+        (b"ZSTD", b"zstd"),
+        (b"deflate", b""),
+        (b"", b""),
+    ],
+)
+def test_the_greatest_weight_counts_and_then_our_order(accepted: bytes, best: bytes) -> None:
+    assert preferred(accepted, [b"zstd", b"br", b"gzip"]) == best
 
 
 # --- which answers
@@ -168,9 +193,8 @@ def test_a_star_is_every_type() -> None:
 
 def test_the_shapes_say_what_was_done() -> None:
     answer = read(head_bytes(JSON, b"Accept-Ranges: bytes", b"X-A: 1", LONG))
-    shapes = make().shapes(answer, -1)
-    assert shapes is not None
-    plain, packed = shapes
+    plain, zstd, packed = make().shapes(answer, -1)
+    assert zstd.after == packed.after.replace(b"gzip", b"zstd")
     assert plain.before == answer.shape.before
     assert plain.after == b"Vary: Accept-Encoding\r\n"
     assert packed.before == answer.shape.before.replace(b"Accept-Ranges: bytes\r\n", b"")
