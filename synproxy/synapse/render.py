@@ -23,11 +23,15 @@ PRIVATE = "private"
 RESTART_HOLD = "10s"
 """How long a request waits for a worker that `systemctl restart` has taken away."""
 
+RESTART_HOLD_ALONE = "30s"
+"""The same where no other process can serve it, so that giving up is an error for the client."""
+
 KEEPALIVE = "50s"
 """How long an idle connection is kept: Synapse closes it after 60 s."""
 
-DEADLINE_MARGIN = "30s"
-"""How much longer than its own timeout= a sync is waited for."""
+DEADLINE_MARGIN = "10m"
+"""How much longer than its own timeout= a sync is waited for. A large first one takes minutes to be
+made, whatever its timeout= says; what takes longer is a worker that hangs."""
 
 _KEYS = {"user": "$synapse_user", "room": "$room_id", "origin": "$x_matrix_origin"}
 """The variable for each key of the catalogue."""
@@ -223,7 +227,8 @@ def _pools(plan: Plan) -> str:
             lines.append(f"    balance: {balance}")
         if pool.workers != (MAS,):
             lines += [f"    keepalive_timeout: {KEEPALIVE}", "    health_check: on"]
-        lines.append(f"    restart_hold: {RESTART_HOLD}")
+        hold = RESTART_HOLD if pool.fallback else RESTART_HOLD_ALONE
+        lines.append(f"    restart_hold: {hold}")
         if pool.fallback:
             lines.append(f"    fallback: {pool.fallback}")
         if pool.unrecognized:

@@ -192,5 +192,27 @@ def test_a_client_that_half_closes_counts_as_gone(bench: Bench, either: ProxyPro
         assert bench.recorder.wait_for_end(talk.case) == "eof"
 
 
+# --- limits
+
+
+@shows("full-servers-status")
+def test_a_request_that_finds_all_servers_full(bench: Bench, synproxy: Synproxy) -> None:
+    line = b"GET /narrow/x HTTP/1.1"
+    statuses = []
+    for proxy in (bench.nginx, synproxy):
+        with (
+            Talk(bench, proxy, ServerAnswer((WAIT, OK + LENGTH % 0 + b"\r\n\r\n"))) as first,
+            Talk(bench, proxy) as second,
+        ):
+            first.send(request(line))
+            bench.recorder.wait_for_request(first.case)
+            second.send(request(line))
+            statuses.append(second.answer().status)
+            bench.recorder.release(first.case)
+            assert first.answer().status == 200
+            assert second.server_saw() == []
+    assert statuses == [502, 429]
+
+
 def test_the_rows_are_the_differences_that_are_shown() -> None:
     assert listed_for(__file__) == SHOWN[__name__]

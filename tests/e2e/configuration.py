@@ -39,7 +39,7 @@ def made_by_init(lab: Lab, restart_hold: str = RESTART_HOLD) -> str:
     command = (sys.executable, "-m", "synproxy", "init", "--listen", LISTEN, "--synapse", *files)
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     text, listeners = re.subn(re.escape(LISTEN), "127.0.0.1:@PORT@", text)
-    text, holds = re.subn(r"restart_hold: 10s", f"restart_hold: {restart_hold}", text)
+    text, holds = re.subn(r"restart_hold: [0-9]+s", f"restart_hold: {restart_hold}", text)
     assert listeners == 1
     assert holds > 0
     return text + yaml.safe_dump({"access_log": ACCESS_LOG})

@@ -9,13 +9,35 @@ from pathlib import Path
 import pytest
 
 from synproxy.config.loader import load, loads
-from synproxy.config.model import HashBalance, Synapse
+from synproxy.config.model import HashBalance, HealthCheck, ProxyOverrides, Queue, Synapse
 from synproxy.config.pcre import compile_regex
 
 ROOT = Path(__file__).parents[3]
 NGINX = ROOT / "tests" / "differential" / "seed" / "locations.conf"
 WORKERS = load(ROOT / "config" / "synapse-workers.yaml")
 PARITY = load(ROOT / "config" / "seed-parity.yaml")
+
+
+SERVED_BY_MAIN_TOO: dict[str, object] = {
+    "health_check": HealthCheck(),
+    "restart_hold": 10.0,
+    "fallback": "main",
+    "unrecognized": "main",
+}
+FAILOVER: dict[str, dict[str, object]] = {
+    **dict.fromkeys(PARITY.pools, SERVED_BY_MAIN_TOO),
+    "media": {"health_check": HealthCheck(), "restart_hold": 30.0},
+    "initial_sync": {
+        **SERVED_BY_MAIN_TOO,
+        "fallback": "normal_sync",
+        "queue": Queue(number=1000, timeout=60.0),
+        "servers": tuple(
+            server.model_copy(update={"max_conns": 50})
+            for server in PARITY.pools["initial_sync"].servers
+        ),
+    },
+}
+"""What the corrected file adds for workers that are lost, restarted or full."""
 
 
 def regex_route(path: str) -> str:
@@ -45,9 +67,14 @@ def test_both_files_differ_only_in_what_is_corrected() -> None:
     for field in ("listeners", "proxy", "allowlists", "access_log", "shutdown_timeout"):
         assert getattr(WORKERS, field) == getattr(PARITY, field)
     assert WORKERS.http == PARITY.http.model_copy(update={"cors_preflight": True})
-    corrected = {"media", "media_admin", "admin", "main"}
+    corrected = {"media", "media_admin", "admin", "main", "sync"}
     kept = [route for route in WORKERS.routes if route.name not in corrected]
     assert kept == [route for route in PARITY.routes if route.name not in corrected]
+    sync, written = (
+        next(route for route in config.routes if route.name == "sync")
+        for config in (WORKERS, PARITY)
+    )
+    assert sync == written.model_copy(update={"proxy": ProxyOverrides(deadline_margin=600.0)})
     assert WORKERS.pools.keys() == {*PARITY.pools, "main"}
     keys = {
         "initial_sync": "$synapse_user",
@@ -56,9 +83,26 @@ def test_both_files_differ_only_in_what_is_corrected() -> None:
     }
     for name, pool in PARITY.pools.items():
         balance = HashBalance(hash=keys[name]) if name in keys else pool.balance
-        changed = {"balance": balance, "keepalive_timeout": 50.0}
+        changed = {"balance": balance, "keepalive_timeout": 50.0, **FAILOVER[name]}
         assert WORKERS.pools[name] == pool.model_copy(update=changed)
     assert WORKERS.synapse == Synapse(whoami="main")
+
+
+def test_every_worker_is_watched_and_waited_for() -> None:
+    for pool in WORKERS.pools.values():
+        assert pool.health_check is not None
+        assert pool.restart_hold >= 10
+
+
+def test_every_pool_that_main_can_stand_in_for_falls_back_to_it() -> None:
+    def end(name: str) -> str:
+        following = WORKERS.pools[name].fallback
+        return name if following is None else end(following)
+
+    assert {name: end(name) for name in WORKERS.pools} == {
+        **dict.fromkeys(WORKERS.pools, "main"),
+        "media": "media",
+    }
 
 
 def test_idle_connections_are_given_up_before_synapse_closes_them() -> None:
