@@ -18,6 +18,9 @@ from tests.differential.deployment import Outcome, run, seed_nginx, seed_synprox
 from tests.differential.differences import listed_for
 from tests.differential.listed_routes import ROUTE_DIFFERENCES, RouteDifference, difference
 
+pytestmark = pytest.mark.timeout(900)
+"""For the first test, which makes the comparison: some 60,000 requests."""
+
 SHOWN = 10
 
 Outcomes = dict[int, Outcome]
