@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synproxy.wire.chunked import LAST_CHUNK, ChunkedDecoder, ChunkedError, encode_chunk
+from synproxy.wire.chunked import (
+    LAST_CHUNK,
+    ChunkedDecoder,
+    ChunkedError,
+    encode_chunk,
+    whole_chunk,
+)
 
 LONG = b"x" * 1000
 
@@ -151,6 +157,43 @@ def test_extensions_and_trailers_have_a_bound_over_the_whole_body(how: object) -
             decode(*how(data))
 
 
+def test_the_bounds_are_exact() -> None:
+    assert decode(b"1000000000000000\r\n") == (b"", None)  # 2**60
+    assert outcome(b"1000000000000001\r\n") == "refused"
+    extension = b"1;" + b"a" * 1019 + b"\r\n"  # a line of 1023 bytes, 1020 of them dropped
+    assert outcome(extension.replace(b"a", b"aaa", 1)) == "refused"  # 1025
+    body = (extension + b"a\r\n") * 64  # 65,280 bytes dropped
+    fits = b"1;" + b"a" * 255 + b"\r\na\r\n"  # 256 more
+    assert decode(body + fits + LAST_CHUNK)[1] == b""
+    assert outcome(body + fits + b"1;\r\na\r\n") == "refused"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"0\r\n\r\n",
+        b"5\r\nhello\r\n0\r\n",
+        b"5\r\nhello\r\n0\r\n\r\nx",
+        b"5\r\nhell\r\n0\r\n\r\n",
+        b"5\r\nhello!\r\n0\r\n\r\n",
+        b"5\r\nhelloXX0\r\n\r\n",
+        b"05\r\nhello\r\n0\r\n\r\n",
+        b"A\r\n0123456789\r\n0\r\n\r\n",
+        b"5;a\r\nhello\r\n0\r\n\r\n",
+        b"5\r\nhello\r\n0\r\nX: y\r\n\r\n",
+        b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+    ],
+)
+def test_what_is_not_one_whole_chunk_framed_as_we_do_is_left_to_the_decoder(data: bytes) -> None:
+    assert whole_chunk(data) == b""
+
+
+@given(st.binary(min_size=1, max_size=40))
+def test_one_whole_chunk_is_taken_in_one_step(payload: bytes) -> None:
+    assert whole_chunk(encode_chunk(payload) + LAST_CHUNK) == payload
+
+
 @pytest.mark.parametrize("payload", [b"a", b"a" * 16, b"\r\n", b"a" * 70_000])
 def test_an_encoded_chunk_is_decoded_again(payload: bytes) -> None:
     assert decode(encode_chunk(payload) + LAST_CHUNK) == (payload, b"")
@@ -186,3 +229,9 @@ def test_any_cut_gives_the_same_verdict(data: bytes, places: list[int]) -> None:
     whole = outcome(data)
     assert outcome(*cut(data, places)) == whole
     assert outcome(*bytewise(data)) == whole
+
+
+@given(st.lists(PARTS, max_size=14).map(b"".join))
+def test_what_is_taken_in_one_step_is_what_the_decoder_finds(data: bytes) -> None:
+    payload = whole_chunk(data)
+    assert not payload or outcome(data) == (payload, b"")
