@@ -412,6 +412,23 @@ def test_a_server_may_close_one_side_of_a_tunnel(keeps: bool) -> None:
     assert [error.failure for error in sink.errors] == [Failure.CLOSED]
 
 
+def test_a_tunnel_that_is_closed_has_time_to_send_what_was_written() -> None:
+    pool = make_pool()
+    connection, transport = connect(pool)
+    sink = ask(connection, upgrade=True)
+    transport.receive(SWITCH)
+    connection.write(b"last words")
+    connection.close()
+    assert (transport.closed, transport.aborted) == (True, False)
+    pass_time(pool, SEND_TIMEOUT - 1)
+    assert not transport.aborted
+    pass_time(pool, 2)
+    assert transport.aborted
+    assert sink.errors == []
+    transport.end()
+    assert len(pool.wheel) == 0
+
+
 def test_the_end_of_a_server_is_the_end_of_its_connection() -> None:
     connection, _ = connect(make_pool())
     ask(connection)
