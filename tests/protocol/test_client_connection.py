@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synproxy.core.limits import DISCARD_BODY, PIPELINED
+from synproxy.errors import DownstreamError
 from tests.protocol.clients import ANSWER, REFUSAL, FakeHandler, receive
 
 HOST = b"Host: a\r\n"
@@ -274,6 +275,18 @@ async def test_pipelined_requests_before_a_half_close_are_answered() -> None:
     await receive(transport)
     handler.exchanges[1].answer()
     assert (bytes(transport.written), transport.closed) == (ANSWER * 2, True)
+
+
+async def test_a_refused_client_is_read_on_so_that_it_can_read_the_answer() -> None:
+    handler = FakeHandler()
+    transport = handler.connect()
+    await receive(transport, CHUNKED[:-7])
+    (exchange,) = handler.exchanges
+    exchange.client.pause_reading()  # the server was slow
+    exchange.bad_request(DownstreamError(413, "too large"))
+    assert transport.reading
+    await receive(transport, b"x" * 1000)
+    assert (bytes(transport.written), transport.closed) == (REFUSAL, False)
 
 
 # --- time

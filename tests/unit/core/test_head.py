@@ -309,6 +309,23 @@ def test_names_with_underscores_are_no_fields(name: bytes) -> None:
     assert (judged.content_length, judged.chunked) == (None, False)
 
 
+@pytest.mark.parametrize(
+    ("name", "shared"),
+    [
+        (b"User-Agent", True),
+        (b"Authorization", False),
+        (b"cookie", False),
+        (b"Proxy-Authorization", False),
+    ],
+)
+def test_fields_are_shared_between_clients_but_credentials_never(name: bytes, shared: bool) -> None:
+    def line() -> bytes:
+        value = b"".join([b"never", b" seen before"])  # a new object each time
+        return block((name, value)).forwarded[-1][1]
+
+    assert (line() is line()) is shared
+
+
 NAMES = st.sampled_from(
     [
         b"Host",
