@@ -11,7 +11,7 @@ from synproxy import __version__
 from synproxy.config.model import HashBalance, Respond, Route
 from synproxy.core.allowlist import Access
 from synproxy.core.compression import Compression
-from synproxy.core.deadline import read_timeout
+from synproxy.core.deadline import read_timeout, wait_parameter
 from synproxy.core.forward import HeadPlan
 from synproxy.core.guard import Guard
 from synproxy.core.memo import Memo
@@ -98,16 +98,20 @@ class Deadlines:
     def __init__(self, plain: AttemptRules, margin: float) -> None:
         self._plain = plain
         self._margin = margin
-        self._known: Memo[float, AttemptRules] = Memo(_DEADLINES)
+        self._known: Memo[bytes, AttemptRules] = Memo(_DEADLINES)
 
     def rules(self, method: bytes, target: bytes) -> AttemptRules:
         """The rules for one request; clients ask for few different waits, so they share them."""
+        value = wait_parameter(target) if method == b"GET" else b""
+        if not value:
+            return self._plain
+        return self._known.get(value) or self._known.recall(value) or self._make(value, target)
+
+    def _make(self, value: bytes, target: bytes) -> AttemptRules:
         plain = self._plain
-        timeout = read_timeout(method, target, plain.read_timeout, self._margin)
-        rules = self._known.recall(timeout)
-        if rules is None:
-            rules = AttemptRules(plain.reader, timeout, plain.send_timeout)
-            self._known.store(timeout, rules)
+        timeout = read_timeout(b"GET", target, plain.read_timeout, self._margin)
+        rules = AttemptRules(plain.reader, timeout, plain.send_timeout)
+        self._known.store(value, rules)
         return rules
 
 
