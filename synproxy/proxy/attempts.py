@@ -152,9 +152,7 @@ class Attempts(Relay):
         self._release(failed=failure is not Failure.STALE and not refused)
         self._note_attempt(0)
         if refused:
-            pool.refused(self.index, error.reason)  # the watch tells the log, and only once
-        else:
-            self._handler.report(self, error)
+            pool.refused(self.index, error.reason)
         again = may_retry(
             failure,
             self._line.method,
@@ -162,6 +160,8 @@ class Attempts(Relay):
             replayable=self._replayable,
             conditions=route.next_upstream,
         )
+        if not (refused or (again and self._may_be_a_restart(failure))):
+            self._handler.report(self, error)  # of restarts the watch tells the log, once
         settings = route.settings
         tries = (self._detour.tries if self._detour else 0) + (failure is not Failure.STALE)
         elapsed = self._handler.loop.time() - self._started
@@ -183,6 +183,18 @@ class Attempts(Relay):
         else:
             self._attempt()
 
+    def _may_be_a_restart(self, failure: Failure) -> bool:
+        """Whether a server that hung up without a byte may be going away. One that has done so
+        before, to the same request, may as well be unable to bear it."""
+        pool, detour = self.pool, self._detour
+        assert pool is not None
+        return (
+            pool.settings.restart_hold > 0
+            and failure in (Failure.CLOSED, Failure.STALE)
+            and (not detour or detour.cuts < CUTS)
+            and pool.balancer.health(self.index) != Status.DOWN
+        )
+
     def _wait_after(self, failure: Failure, again: bool, elsewhere: bool) -> bool:
         """Whether the request waits, or goes on, because its server may be restarting.
 
@@ -200,9 +212,7 @@ class Attempts(Relay):
             if 0 < detour.hold_until <= self._handler.wheel.now:
                 return False
         else:
-            if failure is not Failure.CLOSED or not again or detour.cuts >= CUTS:
-                return False
-            if pool.balancer.health(self.index) == Status.DOWN:
+            if not again or not self._may_be_a_restart(failure):
                 return False
             detour.cuts += 1
             if stays:

@@ -200,8 +200,13 @@ class ServerPool:
         """Begin to serve: watch the servers if the configuration wants it."""
         if self.settings.health_check is not None or self.settings.restart_hold:
             self._watches = [watches.of(self, index) for index in range(len(self._idle))]
-            for index, watch in enumerate(self._watches):
-                watch.tell(self, index)
+            for index in range(len(self._watches)):
+                self._subscribe(index)
+
+    def _subscribe(self, index: int) -> None:
+        """Hear of changes. A server that is marked down is nobody's concern."""
+        if not self.settings.servers[index].down:
+            self._watches[index].tell(self, index)
 
     @property
     def over(self) -> bool:
@@ -217,6 +222,7 @@ class ServerPool:
         for connection in self._idle[index].copy():
             self.forget(connection)
             connection.abort()
+        self._subscribe(index)  # a retired pool may have been forgotten
         self._watches[index].refused(reason)
 
     def server_changed(self, index: int, status: int) -> None:

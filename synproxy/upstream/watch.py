@@ -74,7 +74,9 @@ class Watch:
     # --- from pools
 
     def tell(self, pool: ServerPool, index: int) -> None:
-        """Tell a pool of every change from now on, and how things stand."""
+        """Tell a pool of every change from now on, and how things stand; harmless to repeat."""
+        if (pool, index) in self._pools:
+            return
         self._pools.append((pool, index))
         if pool.balancer.health(index) != self.health.status:
             pool.server_changed(index, self.health.status)
@@ -247,7 +249,7 @@ class Watch:
             self._changed()
             return
         self._schedule()
-        if error is None and self.health.status == Status.UP:
+        if (error is None or confirmed) and self.health.status == Status.UP:
             for pool, index in list(self._pools):
                 pool.server_answered(index)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -107,10 +108,9 @@ async def test_a_held_sync_that_a_restart_cuts_is_asked_again_of_the_new_process
         (record,) = await proxy.logged()
         assert [attempt.status for attempt in record.attempts] == [0, 200]
         assert waiting(proxy) == 0
-        states = [message for message in told.messages if message.startswith("server ")]
-        assert states[0].startswith(f"server {server.address} of pool is restarting: ")
-        assert states[1] == f"server {server.address} of pool is up"
-        assert len(states) == 2
+        restarting, up = told.messages
+        assert restarting.startswith(f"server {server.address} of pool is restarting: ")
+        assert up == f"server {server.address} of pool is up"
 
 
 @pytest.mark.parametrize("go", GONE)
@@ -274,7 +274,7 @@ async def test_many_that_wait_cost_one_look_at_a_time(sockets: Path) -> None:
 
 
 async def test_a_request_that_a_server_hangs_up_on_is_sent_four_times_and_no_more(
-    sockets: Path,
+    sockets: Path, told: pytest.LogCaptureFixture
 ) -> None:
     async with ScriptedServer(sockets / "a") as server, Proxy.to(server, pool=HOLD) as proxy:
         client = await proxy.client(GET)
@@ -285,6 +285,9 @@ async def test_a_request_that_a_server_hangs_up_on_is_sent_four_times_and_no_mor
             await polled(proxy, lambda: waiting(proxy) == 0)
         assert (await client.received())[0] == 502
         assert health(proxy, server) == Status.UP
+        assert told.messages == [
+            f"closed: connection closed, pool pool, server {server.address}, GET /x"
+        ]
 
 
 async def test_a_server_that_hangs_up_makes_nobody_else_wait(sockets: Path) -> None:
@@ -518,6 +521,86 @@ async def test_a_reload_that_removes_the_pool_lets_those_who_wait_have_their_ser
         await becomes_true(lambda: old.over)
         proxy.pass_time(10)
         await polled(proxy, lambda: len(proxy.wheel) < 5)
+
+
+async def test_a_request_of_an_old_generation_waits_for_a_pool_that_it_has_not_used_yet(
+    sockets: Path,
+) -> None:
+    async with ScriptedServer(sockets / "a") as worker, ScriptedServer(sockets / "m") as main:
+        pools = {
+            "worker": {"servers": [{"address": worker.address}], "fallback": "pool"},
+            "pool": {"servers": [{"address": main.address}], **HOLD},
+        }
+        async with Proxy.to(main, pools=pools) as proxy:
+            proxy.reload(routes=[{"name": "all", "location": "/", "pool": "worker"}])
+            client = await proxy.client(GET)
+            peer, _ = await worker.request()
+            old = proxy.generation.pools["pool"]
+            proxy.reload()
+            main.stop()
+            peer.reset()
+            await becomes_true(lambda: old.lobby is not None)
+            await main.start()
+            await polled(proxy, lambda: old.lobby is None)
+            await served(main, client)
+
+
+async def test_a_server_that_is_marked_down_is_not_watched(
+    sockets: Path, told: pytest.LogCaptureFixture
+) -> None:
+    pool = {
+        "servers": [
+            {"address": f"unix:{sockets}/a"},
+            {"address": f"unix:{sockets}/absent", "down": True},
+        ],
+        "health_check": {},
+    }
+    async with ScriptedServer(sockets / "a") as server, Proxy.to(server, pool=pool) as proxy:
+        proxy.pass_time(6)
+        peer, _ = await server.request()
+        await peer.answer()
+        assert await peer.ended()
+        assert told.messages == []
+
+
+async def test_a_look_that_cannot_tell_lets_the_request_try(sockets: Path) -> None:
+    loop = asyncio.get_running_loop()
+    server = ScriptedServer(sockets / "a")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.setblocking(False)
+        listener.bind(str(server.path))
+        listener.listen(0)
+        async with Proxy.to(server, pool=HOLD) as proxy:
+            client = await proxy.client(GET)
+            accepted, _ = await loop.sock_accept(listener)
+            assert await loop.sock_recv(accepted, 4096)
+            fillers = fill_backlog(server.path)
+            accepted.close()
+            await held(proxy)
+            await polled(proxy, lambda: waiting(proxy) == 0)
+            assert health(proxy, server) == Status.UP
+            for filler in fillers:
+                (await loop.sock_accept(listener))[0].close()
+                filler.close()
+            accepted, _ = await loop.sock_accept(listener)
+            assert (await loop.sock_recv(accepted, 4096)).startswith(b"GET /x ")
+            await loop.sock_sendall(accepted, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            assert await client.received() == (200, b"ok")
+            accepted.close()
+
+
+def fill_backlog(path: Path) -> list[socket.socket]:
+    """Connections that nobody accepts, until there is no room for more."""
+    fillers: list[socket.socket] = []
+    while True:
+        filler = socket.socket(socket.AF_UNIX)
+        filler.setblocking(False)
+        try:
+            filler.connect(str(path))
+        except BlockingIOError:
+            filler.close()
+            return fillers
+        fillers.append(filler)
 
 
 async def test_a_process_that_drains_still_waits_for_restarts(sockets: Path) -> None:
