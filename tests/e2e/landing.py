@@ -65,6 +65,19 @@ class AccessLog:
         wait_until(all_logged, "every request in a log of Synapse", 10)
         return [self._landing(line, tuple(found.get(line["request_id"], ()))) for line in lines]
 
+    def landed(self, *requests: tuple[str, str]) -> list[str]:
+        """GETs each (target, token) in turn; the processes that handled them."""
+        mark = self.mark()
+        with Client(self._proxy.port) as client:
+            for target, token in requests:
+                client.send(
+                    f"GET {target} HTTP/1.1\r\n"
+                    "Host: lab.test\r\n"
+                    f"Authorization: Bearer {token}\r\n\r\n".encode()
+                )
+                assert client.read_answer() is not None
+        return [landing.processes[0] for landing in self.since(mark)]
+
     def _landing(self, line: dict[str, Any], processes: tuple[str, ...]) -> Landing:
         return Landing(
             line["method"],

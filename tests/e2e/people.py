@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import secrets
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -12,6 +14,12 @@ HOLD = 20_000
 """How long a sync is held, in milliseconds; far longer than a send takes to arrive."""
 
 Response = TypeVar("Response")
+
+
+def unknown_token(localpart: str) -> str:
+    """A token as Synapse makes them for users. Nobody has it, but it names its user."""
+    name = base64.b64encode(localpart.encode()).decode().rstrip("=")
+    return f"syt_{name}_{secrets.token_hex(10)}_000000"
 
 
 class Person:

@@ -12,7 +12,7 @@ from yarl import URL
 
 from tests.e2e.catalogue import DENIED, LOCAL, expected
 from tests.e2e.landing import AccessLog, Landing
-from tests.e2e.people import Person
+from tests.e2e.people import Person, unknown_token
 from tests.support.lab import Lab
 from tests.support.route_tables import matrix_paths
 from tests.support.synproxy import Synproxy
@@ -22,8 +22,6 @@ CLIENT_PROCESSES = {
     *("media_repository1", "stream_writer1"),
 }
 """What three users with one device each must reach, beside one of the two sync workers."""
-
-UNKNOWN_TOKEN = "syt_bm9ib2R5_AAAAAAAAAAAAAAAAAAAA_000000"
 
 Result = TypeVar("Result")
 
@@ -121,7 +119,7 @@ async def test_every_endpoint_of_the_specification_lands_where_the_table_says(
 
 
 def stranger(url: str, connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSession:
-    headers = {"Authorization": f"Bearer {UNKNOWN_TOKEN}", "X-Forwarded-For": "127.0.0.1"}
+    headers = {"Authorization": f"Bearer {unknown_token('nobody')}", "X-Forwarded-For": "127.0.0.1"}
     return aiohttp.ClientSession(url, headers=headers, connector=connector)
 
 

@@ -6,14 +6,13 @@ who handled what. Sync workers have what their users need in memory, so whoever 
 
 from __future__ import annotations
 
-import base64
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.differential.deployment import seed_nginx, seed_synproxy
+from tests.e2e.people import unknown_token
 from tests.support.client import Client
 from tests.support.lab import Lab
 from tests.support.lab.child import wait_until
@@ -46,12 +45,6 @@ def synproxy(lab: Lab, tmp_path: Path) -> Iterator[ProxyProcess]:
         yield proxy
 
 
-def token_of(user: str) -> str:
-    """A token as Synapse makes them; nobody has it, so Synapse answers 401 and logs that."""
-    localpart = base64.b64encode(user.encode()).decode().rstrip("=")
-    return f"syt_{localpart}_{secrets.token_hex(10)}_000000"
-
-
 def ask(proxy: ProxyProcess, target: str, token: str) -> None:
     with Client(proxy.port) as client:
         client.send(
@@ -65,7 +58,7 @@ def ask(proxy: ProxyProcess, target: str, token: str) -> None:
 def test_each_user_stays_with_the_same_workers(
     lab: Lab, nginx: ProxyProcess, synproxy: ProxyProcess
 ) -> None:
-    tokens = [token_of(f"user{number}") for number in range(USERS)]
+    tokens = [unknown_token(f"user{number}") for number in range(USERS)]
     requests = [
         (f"{target}by={number}", token) for number, token in enumerate(tokens) for target in TARGETS
     ]

@@ -6,12 +6,11 @@ once (``synapse: whoami``) while the request goes on, so the first one may still
 
 from __future__ import annotations
 
-import base64
 import json
-import secrets
 
 from tests.e2e.landing import AccessLog
-from tests.support.client import Answer, Client
+from tests.e2e.people import unknown_token
+from tests.support.client import Client
 from tests.support.lab import Lab
 from tests.support.lab.child import wait_until
 from tests.support.lab.deployment import BRIDGE_TOKEN, BRIDGED
@@ -23,23 +22,18 @@ SYNC = f"{V3}/sync?since=s1"
 USERS = 12
 
 
-def ask(proxy: Synproxy, method: str, target: str, token: str = "", body: bytes = b"") -> Answer:
-    authorization = f"Authorization: Bearer {token}\r\n" if token else ""
-    head = (
-        f"{method} {target} HTTP/1.1\r\nHost: lab.test\r\n{authorization}"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
+def register_guest(proxy: Synproxy) -> tuple[str, str]:
+    """A new guest's localpart and token."""
     with Client(proxy.port) as client:
-        client.send(head.encode() + body)
-        answer = client.read_answer(method.encode())
+        client.send(
+            f"POST {V3}/register?kind=guest HTTP/1.1\r\n"
+            "Host: lab.test\r\nContent-Length: 2\r\n\r\n{}".encode()
+        )
+        answer = client.read_answer(b"POST")
     assert answer is not None
-    return answer
-
-
-def token_of(localpart: str) -> str:
-    """A token as Synapse makes them for users. Nobody has it, but it names its user."""
-    name = base64.b64encode(localpart.encode()).decode().rstrip("=")
-    return f"syt_{name}_{secrets.token_hex(10)}_000000"
+    assert answer.status == 200
+    guest = json.loads(answer.body)
+    return guest["user_id"][1:].partition(":")[0], guest["access_token"]
 
 
 def look_ups(lab: Lab) -> int:
@@ -47,32 +41,18 @@ def look_ups(lab: Lab) -> int:
     return len(found.get(f"{V3}/account/whoami", ()))
 
 
-def landed(proxy: Synproxy, log: AccessLog, *requests: tuple[str, str]) -> list[str]:
-    """The process that handled each of (target, token)."""
-    mark = log.mark()
-    for target, token in requests:
-        ask(proxy, "GET", target, token)
-    return [landing.processes[0] for landing in log.since(mark)]
-
-
 def test_guests_stay_with_the_worker_of_their_name(
     lab: Lab, shipped_proxy: tuple[Synproxy, AccessLog]
 ) -> None:
     proxy, log = shipped_proxy
     before = look_ups(lab)
-    tokens, names = [], []
-    for _ in range(USERS):
-        answer = ask(proxy, "POST", f"{V3}/register?kind=guest", body=b"{}")
-        assert answer.status == 200
-        guest = json.loads(answer.body)
-        assert not guest["access_token"].startswith("syt_")
-        tokens.append(guest["access_token"])
-        names.append(guest["user_id"][1:].partition(":")[0])
-    landed(proxy, log, *((SYNC, token) for token in tokens))
+    names, tokens = zip(*(register_guest(proxy) for _ in range(USERS)), strict=True)
+    assert not any(token.startswith("syt_") for token in tokens)
+    log.landed(*((SYNC, token) for token in tokens))
     wait_until(lambda: look_ups(lab) == before + USERS, "whoami for each guest", 10)
 
-    as_guests = landed(proxy, log, *((SYNC, token) for token in tokens))
-    assert as_guests == landed(proxy, log, *((SYNC, token_of(name)) for name in names))
+    as_guests = log.landed(*((SYNC, token) for token in tokens))
+    assert as_guests == log.landed(*((SYNC, unknown_token(name)) for name in names))
     assert set(as_guests) == {"normal_sync1", "normal_sync2"}
     assert look_ups(lab) == before + USERS
 
@@ -80,10 +60,10 @@ def test_guests_stay_with_the_worker_of_their_name(
 def test_users_of_a_bridge_stay_with_the_worker_of_their_name(
     lab: Lab, shipped_proxy: tuple[Synproxy, AccessLog]
 ) -> None:
-    proxy, log = shipped_proxy
+    _, log = shipped_proxy
     names = [f"{BRIDGED}{number}" for number in range(USERS)]
     bridged = [(f"{SYNC}&user_id=%40{name}%3Alab.test", BRIDGE_TOKEN) for name in names]
-    landed(proxy, log, bridged[0])
-    by_bridge = landed(proxy, log, *bridged)
-    assert by_bridge == landed(proxy, log, *((SYNC, token_of(name)) for name in names))
+    log.landed(bridged[0])
+    by_bridge = log.landed(*bridged)
+    assert by_bridge == log.landed(*((SYNC, unknown_token(name)) for name in names))
     assert set(by_bridge) == {"normal_sync1", "normal_sync2"}
