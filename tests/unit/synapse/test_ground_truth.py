@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 
+from synproxy.synapse.samples import sample_paths
 from synproxy.synapse.version import Version
 from tests.support.enumerate_servlets import EXPERIMENTAL
 from tests.support.paths import SHARED
+from tests.support.route_tables import matrix_paths
 from tests.support.routed import Routed
-from tests.support.servlet_paths import sample_paths, specification_paths
 from tests.support.synapse_files import ALL_KINDS, GENERIC, NEWER_STREAMS, STREAMS, SynapseFiles
 
 VERSION = Version(1, 157)
@@ -134,9 +135,10 @@ def requests(configuration: str) -> Iterator[tuple[Servlet, str]]:
     for servlet in known:
         for path in sample_paths(servlet.regex.pattern):
             yield servlet, path
-    for method, path in specification_paths():
+    for method, _, encoded in matrix_paths():
+        path = encoded.decode()
         for servlet in known:
-            if servlet.method == method and servlet.regex.match(path):
+            if servlet.method == method.decode() and servlet.regex.match(path):
                 yield servlet, path
                 break
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from synproxy.synapse.catalogue import load_catalogue
+from synproxy.synapse.samples import sample_paths
 from synproxy.synapse.servlets import Servlet, all_servlets, enumerated_versions, servlets_at
 from synproxy.synapse.version import Version
 from tests.support.merge_servlets import merged
 from tests.support.paths import SHARED
 from tests.support.routed import Routed
-from tests.support.servlet_paths import sample_paths
 from tests.support.synapse_files import GENERIC, NEWER_STREAMS, STREAMS, SynapseFiles
 
 CATALOGUE = load_catalogue()
