@@ -67,14 +67,19 @@ def test_both_files_differ_only_in_what_is_corrected() -> None:
     for field in ("listeners", "proxy", "allowlists", "access_log", "shutdown_timeout"):
         assert getattr(WORKERS, field) == getattr(PARITY, field)
     assert WORKERS.http == PARITY.http.model_copy(update={"cors_preflight": True})
-    corrected = {"media", "media_admin", "admin", "main", "sync"}
+    corrected = {"sync", "sliding_sync", "media", "media_admin", "admin", "main"}
+    corrected.add("federation_readers")
     kept = [route for route in WORKERS.routes if route.name not in corrected]
     assert kept == [route for route in PARITY.routes if route.name not in corrected]
     sync, written = (
         next(route for route in config.routes if route.name == "sync")
         for config in (WORKERS, PARITY)
     )
-    assert sync == written.model_copy(update={"proxy": ProxyOverrides(deadline_margin=600.0)})
+    changed = {
+        "location": written.location.replace("(r0|v3)", "(r0|v3|unstable)"),
+        "proxy": ProxyOverrides(deadline_margin=600.0),
+    }
+    assert sync == written.model_copy(update=changed)
     assert WORKERS.pools.keys() == {*PARITY.pools, "main"}
     keys = {
         "initial_sync": "$synapse_user",
@@ -113,6 +118,11 @@ def test_idle_connections_are_given_up_before_synapse_closes_them() -> None:
 @pytest.mark.parametrize(
     ("path", "route"),
     [
+        ("/_matrix/client/v3/sync", "sync"),
+        ("/_matrix/client/unstable/sync", "sync"),
+        ("/_matrix/client/unstable/org.matrix.simplified_msc3575/sync", "sliding_sync"),
+        ("/_matrix/federation/v1/version", "federation_readers"),
+        ("/_synapse/admin/v1/user/redact_status/media", "admin"),
         ("/_matrix/media/v3/upload", "media"),
         ("/_matrix/media/v3/upload/example.org/abc", "media"),
         ("/_matrix/media/v1/create", "media"),
