@@ -36,12 +36,14 @@ class Fetched(NamedTuple):
 
 class Fetch:
     """One attempt. ``done`` is called once, from a callback of the connection, unless it is
-    given up before. ``timeout``: seconds for all of it."""
+    given up before. ``timeout``: seconds for all of it. ``fresh``: on a connection of its own,
+    which ends with it."""
 
     __slots__ = (
         "_body",
         "_connecting",
         "_done",
+        "_fresh",
         "_request",
         "_server",
         "_size",
@@ -59,8 +61,11 @@ class Fetch:
         request: bytes,
         done: Callable[[Fetched], None],
         timeout: float,
+        *,
+        fresh: bool = False,
     ) -> None:
         self._request = request
+        self._fresh = fresh
         self._done: Callable[[Fetched], None] | None = done
         self._timeout = timeout
         self._wheel = pool.wheel
@@ -72,7 +77,7 @@ class Fetch:
         self.deadline = pool.wheel.now + timeout
         self.visit = 0.0
         self._wheel.watch(self)
-        connection = pool.take(index)
+        connection = None if fresh else pool.take(index)
         if connection is not None:
             self.connected(connection)
         else:
@@ -96,7 +101,7 @@ class Fetch:
             sent=True,
             head_request=False,
             upgrade=False,
-            close=False,
+            close=self._fresh,
         )
 
     def connect_failed(self, error: UpstreamError) -> None:

@@ -15,12 +15,10 @@ from synproxy import __version__
 from synproxy.core.health import POLL, Health, Status
 from synproxy.core.wheel import NEVER
 from synproxy.errors import Failure, UpstreamError
-from synproxy.upstream.connection import AttemptRules
-from synproxy.wire.response_reader import ResponseReader
+from synproxy.upstream.fetch import Fetch, Fetched
 
 if TYPE_CHECKING:
     from synproxy.config.model import HealthCheck
-    from synproxy.core.response import ResponseHead
     from synproxy.core.wheel import TimerWheel
     from synproxy.upstream.connection import ServerConnection
     from synproxy.upstream.pool import Connecting, ServerPool
@@ -31,15 +29,13 @@ _POLL_TIMEOUT: Final = 2.0
 """Seconds that a look without a request may take."""
 _FIRST_CHECKS_WITHIN: Final = 1.0
 """Seconds after the start within which every server is asked for the first time."""
-_RULES: Final = AttemptRules(ResponseReader(), NEVER, NEVER)
-"""No timeouts: the watch has its own."""
 _NAMES: Final = {Status.UP: "up", Status.RESTARTING: "restarting", Status.DOWN: "down"}
 
 _Key = tuple[str, "HealthCheck | None", float]
 
 
 class Watch:
-    """Of one server. It is its own timer, waits for its own connection and hears the answer."""
+    """Of one server. It is its own timer, and waits for its own connections."""
 
     __slots__ = (
         "_address",
@@ -47,9 +43,8 @@ class Watch:
         "_closely",
         "_confirm",
         "_connecting",
-        "_connection",
+        "_fetch",
         "_group",
-        "_looking",
         "_pools",
         "_request",
         "deadline",
@@ -63,8 +58,7 @@ class Watch:
         self.health = Health(self._check, hold, group.wheel.now)
         self._pools: list[tuple[ServerPool, int]] = []
         self._connecting: Connecting | None = None
-        self._connection: ServerConnection | None = None
-        self._looking = False
+        self._fetch: Fetch | None = None
         self._confirm = False
         self._closely = False
         self._request = _request(self._check.path, self._address) if self._check else b""
@@ -110,15 +104,10 @@ class Watch:
     # --- the timer
 
     def expire(self, now: float) -> None:
-        """Time to look, or to stop waiting for an answer; called by the wheel."""
-        if self._looking:
-            self._end_look()
-            timeout = self._timeout
-            self._found(UpstreamError(Failure.READ_TIMEOUT, f"no answer within {timeout:g} s"))
-        else:
-            self.prune()
-            if self._pools:
-                self._look()
+        """Time to look; called by the wheel."""
+        self.prune()
+        if self._pools:
+            self._look()
 
     def _schedule(self, *, first: bool = False) -> None:
         chance = random.random()  # noqa: S311 (spreads checks, protects nothing)
@@ -156,86 +145,49 @@ class Watch:
         return self.health.asks and not self._confirm
 
     @property
-    def _timeout(self) -> float:
-        return self._check.timeout if self._check is not None else _POLL_TIMEOUT
-
-    @property
     def _now(self) -> float:
         return self._group.wheel.now
 
     def _look(self) -> None:
         pool, index = self._pools[-1]
-        self._looking = True
-        self._wake_at(self._now + self._timeout, closely=self._closely)
-        self._connecting = pool.connect(index, self, timeout=NEVER, keepalive=False)
+        check = self._check
+        if check is not None and self.asks:
+            request, timeout = self._request, check.timeout
+            self._fetch = Fetch(pool, index, request, self._answered, timeout, fresh=True)
+        else:
+            self._connecting = pool.connect(index, self, timeout=_POLL_TIMEOUT, keepalive=False)
 
     def _end_look(self) -> None:
-        self._looking = False
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
             connecting.cancel()
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abort()
+        fetch, self._fetch = self._fetch, None
+        if fetch is not None:
+            fetch.give_up()
 
     def connected(self, connection: ServerConnection) -> None:
         """From the pool: the server takes connections."""
         self._connecting = None
-        if not self.asks:
-            connection.pool.release(connection)  # whoever waits for the server can have it
-            self._found(None)
-            return
-        self._connection = connection
-        connection.start(
-            self,
-            self._request,
-            _RULES,
-            sent=True,
-            head_request=False,
-            upgrade=False,
-            close=True,
-        )
+        connection.pool.release(connection)  # whoever waits for the server can have it
+        self._found(None)
 
     def connect_failed(self, error: UpstreamError) -> None:
         """From the pool: the server takes no connections."""
         self._connecting = None
         self._found(error)
 
-    def whole_response(self, head: ResponseHead, payload: bytes, framed: bytes) -> None:
-        """From the connection, as below."""
-        self.response(head, [], True)
-
-    def response(self, head: ResponseHead | None, pieces: list[bytes], done: bool) -> None:
-        """From the connection: the head says it all."""
-        if head is not None:
-            self._end_look()
-            status = head.shape.status
-            good = 200 <= status < 400  # as HAProxy and nginx Plus have it
-            self._found(None if good else UpstreamError(Failure.INVALID, f"answered {status}"))
-
-    def server_failed(self, error: UpstreamError) -> None:
-        """From the connection: it was lost before an answer."""
-        self._connection = None
+    def _answered(self, fetched: Fetched) -> None:
+        self._fetch = None
+        error, status = fetched.error, fetched.status
+        if error is None and not 200 <= status < 400:  # as HAProxy and nginx Plus have it
+            error = UpstreamError(Failure.INVALID, f"answered {status}")
         self._found(error)
-
-    def server_writable(self, writable: bool) -> None:
-        """A request of one small packet is never held up."""
-
-    def switched(self, head: ResponseHead, early: bytes) -> None:
-        """Never: no upgrade was asked for."""
-
-    def tunnel_reply(self, data: bytes) -> None:
-        """Never, as above."""
-
-    def tunnel_reply_end(self) -> bool:
-        """Never, as above."""
-        return False
 
     # --- what was found
 
     def _found(self, error: UpstreamError | None) -> None:
         confirmed = self._confirm
-        self._looking = self._confirm = False
+        self._confirm = False
         now = self._now
         if error is None and confirmed:
             changed = False  # a connection says less than an answered check
