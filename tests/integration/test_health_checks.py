@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +13,6 @@ GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"
 BAD = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 CHECK = {"health_check": {"interval": "5s", "timeout": "2s", "rise": 2, "fall": 3}}
 GET = b"GET /x HTTP/1.1\r\nHost: example.org\r\n\r\n"
-
-
-@pytest.fixture(autouse=True)
-def told(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    with caplog.at_level(logging.INFO, "synproxy.upstream"):
-        yield caplog
 
 
 async def question(proxy: Proxy, server: ScriptedServer) -> Peer:
