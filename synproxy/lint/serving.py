@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from synproxy.config.document import Path
+from synproxy.config.well_known import PATHS as WELL_KNOWN
 from synproxy.core.location_syntax import Location
 from synproxy.core.target import normalise_path
 from synproxy.lint.automaton import UnsupportedRegexError
@@ -48,7 +49,7 @@ def served_endpoints(subject: Subject) -> Iterator[Finding]:
     verdicts = _judge(subject)
     missed = {key for found in verdicts.missed.values() for key in found}
     for index in sorted(verdicts.wrong):
-        yield from _misrouted(subject, index, verdicts.wrong[index], missed)
+        yield from _misrouted(subject, index, verdicts.wrong[index])
     for name, found in verdicts.missed.items():
         yield _missing(subject, verdicts, name, found)
     if left := {key: path for key, path in verdicts.nowhere.items() if key not in missed}:
@@ -85,12 +86,21 @@ def _judge_one(subject: Subject, verdicts: _Verdicts, servlet: Servlet, path: st
             if not able:
                 verdicts.lost.add(key)
     elif index is None:
-        if not optional:
+        if not optional and not _well_known(subject, decoded):
             verdicts.nowhere.setdefault(key, path)
     elif not able:
         verdicts.wrong.setdefault(index, {}).setdefault(key, path)
     elif group is not None and at_work and index not in verdicts.right.setdefault(group.name, []):
         verdicts.right[group.name].append(index)
+
+
+def _well_known(subject: Subject, path: bytes) -> bool:
+    """Whether synproxy itself answers, by ``well_known``."""
+    documents = subject.config.well_known
+    return any(
+        getattr(documents, name) is not None and path.decode().startswith(prefix)
+        for name, prefix in WELL_KNOWN.items()
+    )
 
 
 def _only_by_chance(location: Location, path: bytes) -> bool:
@@ -123,9 +133,7 @@ def _has_worker(subject: Subject, group: Group, servlet: Servlet) -> bool:
     )
 
 
-def _misrouted(
-    subject: Subject, index: int, found: dict[Key, str], missed: set[Key]
-) -> Iterator[Finding]:
+def _misrouted(subject: Subject, index: int, found: dict[Key, str]) -> Iterator[Finding]:
     route = subject.routes[index]
     blind: dict[str, set[str]] = {}
     others: dict[Key, str] = {}
@@ -180,7 +188,7 @@ def _other_methods(subject: Subject, index: int, method: str, regex: str, path: 
 def _missing(subject: Subject, verdicts: _Verdicts, name: str, found: dict[Key, str]) -> Finding:
     group = next(group for group in subject.catalogue.groups if group.name == name)
     lost = [key for key in found if key in verdicts.lost]
-    index = (verdicts.right.get(name) or [None])[0]  # type: ignore[list-item]
+    index = next(iter(verdicts.right.get(name, ())), None)
     if index is None:
         index = _route_of_kind(subject, group)
     place: Path = ("routes",) if index is None else ("routes", index, "location")

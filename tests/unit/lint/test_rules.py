@@ -441,6 +441,14 @@ def test_synapses_files_say_what_names_do_not(tmp_path: Path) -> None:
     assert ["sends" in one.what and '"fred"' in one.what for one in found] == [True]
 
 
+def test_what_is_answered_here_need_not_be_routed() -> None:
+    text = f"{POOLS}routes: [{{name: r, location: /_matrix/, pool: main}}]\n"
+    client = "GET /.well-known/matrix/client(/.*)?"
+    assert client in findings(text, "unrouted")[0].examples
+    text += "well_known: {client: {m.homeserver: {base_url: https://matrix.example.org}}}\n"
+    assert client not in findings(text, "unrouted")[0].examples
+
+
 def test_an_unknown_version_is_said_to_be_so() -> None:
     found = findings(routes(), "version", version=Version(1, 999))
     assert found[0].what.startswith("Synapse v1.999 is not known here")

@@ -292,6 +292,13 @@ def test_a_version_that_is_not_known_is_said_to_be_so(tmp_path: Path) -> None:
     assert said(files) == []
 
 
+def test_media_workers_of_some_versions_need_more_resources(tmp_path: Path) -> None:
+    files = SynapseFiles(tmp_path).media("media1")
+    needs = [note for note in said(files, "1.112") if note.startswith("media1 needs")]
+    assert [note.split('"')[1] for note in needs] == ["client", "federation"]
+    assert said(files, "1.110") == said(files, "1.114") == []
+
+
 def test_a_listener_that_does_not_believe_the_proxy_is_pointed_out(tmp_path: Path) -> None:
     resources = [{"names": ["client"]}]
     files = SynapseFiles(tmp_path).worker(
