@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from synproxy.config import document
-from synproxy.config.model import Flag, Section
+from synproxy.config.model import Count, Flag, Section
 from synproxy.config.pcre import compile_regex
 from synproxy.synapse.version import Version, parse_version
 
@@ -46,6 +46,7 @@ class Kind(Section):
     resource: Literal["", "client", "federation", "media"] = ""
     key: Literal["", "user", "room", "origin"] = ""
     stream: str = ""
+    limit: Count = 0
     single: Flag = False
     since: _ParsedVersion | None = None
     otherwise: tuple[str, ...] = Field(default=(), alias="else")

@@ -36,6 +36,8 @@ class PlannedPool:
     """The pool that can serve this while no server here is up."""
     unrecognized: str = ""
     """Main's pool, which may know an endpoint that a worker does not."""
+    limit: int = 0
+    """Requests that one server should have at a time; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +157,10 @@ class _Planner:
         if not chain:
             return self._main_pool(kind.resource)
         source, workers = chain[0]
-        key = kind.key if len(workers) > 1 else ""
+        limit = self._source(source).limit
+        key = kind.key if len(workers) > 1 or limit else ""  # who waits is let in by turns of keys
         fallback = self._chain_pool(chain[1:], kind) if kind.fallback else None
-        name = f"{source}_by_{key}" if key and self._natural_key(source) != key else source
+        name = f"{source}_by_{key}" if key and self._source(source).key != key else source
         if kind.stream and kind.fallback and len(workers) == 1:
             name = workers[0].name  # one pool for all the streams that it writes
         main = None if kind.resource == "media" else self._main_pool(kind.resource)
@@ -170,12 +173,13 @@ class _Planner:
                 key,
                 fallback or "",
                 main or "",
+                limit,
             )
         )
 
-    def _natural_key(self, source: str) -> str:
-        kind = self._catalogue.kinds.get(source)
-        return kind.key if kind else ""
+    def _source(self, name: str) -> Kind:
+        """The kind of that name; generic workers are of none."""
+        return self._catalogue.kinds.get(name) or Kind()
 
     def _add(self, pool: PlannedPool) -> str:
         """Add a pool once; another one of its name gets a longer one."""

@@ -26,6 +26,9 @@ RESTART_HOLD = "10s"
 RESTART_HOLD_ALONE = "30s"
 """The same where no other process can serve it, so that giving up is an error for the client."""
 
+QUEUE = "{number: 1000, timeout: 60s}"
+"""Where requests wait while every server has as many as it should."""
+
 KEEPALIVE = "50s"
 """How long an idle connection is kept: Synapse closes it after 60 s."""
 
@@ -41,6 +44,7 @@ POOLS_HEAD = """\
 # restart_hold: a request waits so long for a worker that is being restarted.
 # fallback: the pool that takes over while no server is up. Where none is written, none can.
 # unrecognized: the pool that is asked once more when a worker does not know an endpoint.
+# queue: where requests wait, by turns of users, while every server has max_conns of them.
 pools:
 """
 
@@ -222,7 +226,7 @@ def _pools(plan: Plan) -> str:
     parts = []
     for pool in plan.pools.values():
         lines = [*_comment(_about(pool), "  "), f"  {pool.name}:"]
-        if len(pool.servers) > 1:
+        if len(pool.servers) > 1 or pool.key:
             balance = f"{{hash: {_KEYS[pool.key]}}}" if pool.key else "least_conn"
             lines.append(f"    balance: {balance}")
         if pool.workers != (MAS,):
@@ -233,15 +237,25 @@ def _pools(plan: Plan) -> str:
             lines.append(f"    fallback: {pool.fallback}")
         if pool.unrecognized:
             lines.append(f"    unrecognized: {pool.unrecognized}")
-        if pool.servers in written and pool.servers in anchors:
+        if pool.limit:
+            lines.append(f"    queue: {QUEUE}")
+        if not pool.limit and pool.servers in written and pool.servers in anchors:
             lines.append(f"    servers: *{anchors[pool.servers]}")
         else:
-            anchor = f" &{anchors[pool.servers]}" if pool.servers in anchors else ""
+            named = pool.servers in anchors and not pool.limit
+            anchor = f" &{anchors[pool.servers]}" if named else ""
             lines.append(f"    servers:{anchor}")
-            lines += [f"      - {scalar(server)}" for server in pool.servers]
-        written.add(pool.servers)
+            lines += [f"      - {_server(server, pool.limit)}" for server in pool.servers]
+        if not pool.limit:
+            written.add(pool.servers)
         parts.append("\n".join(lines) + "\n")
     return POOLS_HEAD + "\n".join(parts)
+
+
+def _server(address: str, limit: int) -> str:
+    if not limit:
+        return scalar(address)
+    return f"{{address: {scalar(address)}, max_conns: {limit}}}"
 
 
 def _whoami(plan: Plan) -> str:
@@ -262,6 +276,8 @@ def _anchors(plan: Plan) -> dict[tuple[str, ...], str]:
     first: dict[tuple[str, ...], str] = {}
     repeated: dict[tuple[str, ...], str] = {}
     for pool in plan.pools.values():
+        if pool.limit:
+            continue
         if pool.servers in first and len(pool.servers) > 1:
             repeated[pool.servers] = f"{first[pool.servers]}_servers"
         first.setdefault(pool.servers, pool.name.partition("_by_")[0])
@@ -281,7 +297,7 @@ def _about(pool: PlannedPool) -> str:
     if pool.workers == (MAS,):
         return "the Matrix Authentication Service (matrix_authentication_service.endpoint)"
     names = ", ".join(pool.workers)
-    return f"{names}: {_ABOUT_KEY[pool.key]}" if pool.key else names
+    return f"{names}: {_ABOUT_KEY[pool.key]}" if pool.key and len(pool.servers) > 1 else names
 
 
 # Routes

@@ -125,6 +125,22 @@ def test_nobody_is_asked_whose_a_token_is_where_nothing_depends_on_it(tmp_path: 
     assert config(SynapseFiles(tmp_path)).synapse.whoami is None
 
 
+def test_first_syncs_are_bounded_and_wait_by_turns(tmp_path: Path) -> None:
+    pool = config(small(tmp_path)).pools["initial_sync"]
+    assert [server.max_conns for server in pool.servers] == [50]
+    assert pool.queue is not None
+    assert pool.balance == HashBalance(hash="$synapse_user")
+
+
+def test_workers_that_are_two_things_have_their_servers_written_twice(tmp_path: Path) -> None:
+    files = SynapseFiles(tmp_path).worker("sync1", "client").worker("sync2", "client")
+    assigned = dict.fromkeys(("sync1", "sync2"), ("initial_sync", "normal_sync"))
+    source = SynapseSource(tuple(files.write()), assigned=assigned)
+    pools = loads(source.text(), "synproxy.yaml").pools
+    assert {s.max_conns for s in pools["initial_sync"].servers} == {50}
+    assert {s.max_conns for s in pools["normal_sync"].servers} == {0}
+
+
 def test_the_request_id_of_synapses_log_is_ours(tmp_path: Path) -> None:
     loaded = config(small(tmp_path))
     defaults = Config(listeners=loaded.listeners).proxy.set_header
