@@ -16,6 +16,11 @@ from typing import Any
 import aiohttp
 
 PAUSE = 0.3
+"""Seconds between one request of a loop and the next."""
+WRITE_PAUSE = 1.0
+"""The same for what is said: all ten processes hear of it, so it costs ten times as much."""
+BUSY = 0.02
+"""The same for what is said when the worker that takes it is to go: it shall be in the middle."""
 MOST = 5000
 CLIENT_TIMEOUT = 110.0
 """Seconds; longer than a worker takes to start on a busy machine."""
@@ -59,8 +64,9 @@ WRITERS = ("put", "post")
 class Load:
     """The loops over one proxy."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, write_pause: float) -> None:
         self._session = session
+        self._write_pause = write_pause
         self._stopping = asyncio.Event()
         self._turned = asyncio.Condition()
         self.loops: list[Loop] = []
@@ -120,7 +126,7 @@ class Load:
                 self.said.append(text)
                 text = ""
 
-        await self._repeat("put", say)
+        await self._repeat("put", say, self._write_pause)
 
     async def post(self, user: User, room: str) -> None:
         """Says things without a transaction id, so Synapse cannot know a repetition."""
@@ -131,9 +137,11 @@ class Load:
             if await self._request(loop, user, "POST", target, _message(text)) is not None:
                 self.said.append(text)
 
-        await self._repeat("post", say)
+        await self._repeat("post", say, self._write_pause)
 
-    async def _repeat(self, name: str, action: Callable[[Loop], Awaitable[object]]) -> None:
+    async def _repeat(
+        self, name: str, action: Callable[[Loop], Awaitable[object]], pause: float = PAUSE
+    ) -> None:
         loop = Loop(name)
         self.loops.append(loop)
         while not self._stopping.is_set() and loop.begun < MOST:
@@ -142,7 +150,7 @@ class Load:
             await action(loop)
             loop.done += 1
             await self._tell()
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(pause)
 
     async def _tell(self) -> None:
         async with self._turned:
@@ -176,12 +184,12 @@ def _message(text: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def load_on(url: str, cast: Cast) -> AsyncIterator[Load]:
+async def load_on(url: str, cast: Cast, write_pause: float = WRITE_PAUSE) -> AsyncIterator[Load]:
     """Load while the block runs; on its way out each loop finishes its request."""
     timeout = aiohttp.ClientTimeout(total=CLIENT_TIMEOUT)
     async with aiohttp.ClientSession(url, timeout=timeout) as session:
         session._retry_connection = False  # aiohttp's own test client does the same
-        load = Load(session)
+        load = Load(session, write_pause)
         async with asyncio.TaskGroup() as tasks:
             for user in cast.holders:
                 tasks.create_task(load.sync(user, "hold"))

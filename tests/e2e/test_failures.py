@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.landing import AccessLog
-from tests.e2e.load import V3, Cast, Load, User, load_on
+from tests.e2e.load import BUSY, V3, WRITE_PAUSE, Cast, Load, User, load_on
 from tests.e2e.people import Person, unknown_token
 from tests.support.lab import WORKERS, Lab
 from tests.support.synproxy import Synproxy
@@ -104,12 +104,15 @@ async def test_clients_see_nothing_of_a_worker_that_goes_and_comes_back(
     name: str,
     fault: Callable[[Lab, str], Awaitable[None]],
 ) -> None:
-    mark = access_log.mark()
-    async with load_on(base_url(proxy), cast) as load:
+    mark, told = access_log.mark(), len(proxy.log.read_text())
+    write_pause = BUSY if name == "event_creator1" else WRITE_PAUSE
+    async with load_on(base_url(proxy), cast, write_pause) as load:
         await load.all_hold()
         await fault(lab, name)
         await load.finishes()
-    assert any((name, 0) in landing.attempts for landing in access_log.since(mark))
+    assert f"inbound_{name}.sock of " in proxy.log.read_text()[told:], "it was not missed"
+    if name in SYNC_WORKERS:
+        assert any((name, 0) in landing.attempts for landing in access_log.since(mark))
     assert load.failures == []
     assert load.failures_of("put") == []
     await assert_said_once(lab, cast, load)
