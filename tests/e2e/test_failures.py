@@ -1,4 +1,4 @@
-"""Workers are ended, killed and restarted under load, and clients see nothing of it."""
+"""Processes of Synapse are restarted and killed under load, and clients see nothing of it."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ async def come_back(lab: Lab, name: str) -> None:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("fault", [restart, kill], ids=lambda fault: fault.__name__)
-@pytest.mark.parametrize("name", [worker.name for worker in WORKERS])
-async def test_clients_see_nothing_of_a_worker_that_goes_and_comes_back(
+@pytest.mark.parametrize("name", ["main", *(worker.name for worker in WORKERS)])
+async def test_clients_see_nothing_of_a_process_that_goes_and_comes_back(
     lab: Lab,
     proxy: Synproxy,
     access_log: AccessLog,
