@@ -257,8 +257,9 @@ class ProxySettings(Section):
     ignore_client_abort: Flag = False
     """Whether a request goes on at the server when its client has gone."""
     deadline_margin: Duration = 0.0
-    """A GET with ``timeout=`` (milliseconds, as in /sync) in its query is waited for this much
-    longer than it asks, instead of ``read_timeout``; 0: the query says nothing."""
+    """A GET, or a POST to ``.../sync`` (sliding sync), with ``timeout=`` (milliseconds) in its
+    query is waited for this much longer than it asks, instead of ``read_timeout``; 0: the query
+    says nothing."""
     client_max_body_size: Size | None = None
     """The largest request body; absent: as in the http section."""
 

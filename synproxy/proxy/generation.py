@@ -11,7 +11,7 @@ from synproxy import __version__
 from synproxy.config.model import HashBalance, Respond, Route
 from synproxy.core.allowlist import Access
 from synproxy.core.compression import Compression
-from synproxy.core.deadline import read_timeout, wait_parameter
+from synproxy.core.deadline import wait_parameter, waiting
 from synproxy.core.forward import HeadPlan
 from synproxy.core.guard import Guard
 from synproxy.core.memo import Memo
@@ -102,15 +102,14 @@ class Deadlines:
 
     def rules(self, method: bytes, target: bytes) -> AttemptRules:
         """The rules for one request; clients ask for few different waits, so they share them."""
-        value = wait_parameter(target) if method == b"GET" else b""
+        value = wait_parameter(method, target)
         if not value:
             return self._plain
-        return self._known.get(value) or self._known.recall(value) or self._make(value, target)
+        return self._known.get(value) or self._known.recall(value) or self._make(value)
 
-    def _make(self, value: bytes, target: bytes) -> AttemptRules:
+    def _make(self, value: bytes) -> AttemptRules:
         plain = self._plain
-        timeout = read_timeout(b"GET", target, plain.read_timeout, self._margin)
-        rules = AttemptRules(plain.reader, timeout, plain.send_timeout)
+        rules = AttemptRules(plain.reader, waiting(value, self._margin), plain.send_timeout)
         self._known.store(value, rules)
         return rules
 

@@ -21,6 +21,7 @@ MARGIN = {"deadline_margin": "30s", "read_timeout": "3600s"}
         (b"GET", b"", MARGIN, 3600),
         (b"GET", b"?timeout=forever", MARGIN, 3600),
         (b"POST", b"?timeout=30000", MARGIN, 3600),
+        (b"POST", b"/sync?timeout=30000", MARGIN, 60),
         (b"GET", b"?timeout=30000", {"read_timeout": "20s"}, 20),
         (b"GET", b"?timeout=7200000", MARGIN, 7230),
     ],

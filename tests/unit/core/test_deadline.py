@@ -37,7 +37,7 @@ from synproxy.core.deadline import read_timeout, wait_parameter
     ],
 )
 def test_the_wait_is_read_from_the_query(target: bytes, expected: bytes) -> None:
-    assert wait_parameter(target) == expected
+    assert wait_parameter(b"GET", target) == expected
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,11 @@ def test_the_wait_is_read_from_the_query(target: bytes, expected: bytes) -> None
         (b"GET", b"/sync", 10.0, 3600.0),
         (b"GET", b"/sync?timeout=soon", 10.0, 3600.0),
         (b"GET", b"/sync?timeout=30000", 0.0, 3600.0),
-        (b"POST", b"/sync?timeout=30000", 10.0, 3600.0),
+        (b"POST", b"/unstable/org.matrix.simplified_msc3575/sync?timeout=30000", 10.0, 40.0),
+        (b"POST", b"/sync?timeout=30000", 0.0, 3600.0),
+        (b"POST", b"/sync/x?timeout=30000", 10.0, 3600.0),
+        (b"POST", b"/x?timeout=30000&a=/sync", 10.0, 3600.0),
+        (b"PUT", b"/sync?timeout=30000", 10.0, 3600.0),
     ],
 )
 def test_a_server_has_as_long_as_the_client_waits_and_a_margin(
