@@ -3,7 +3,8 @@
 Both transports are fakes that throw away what is written, so that no system call and no other
 process blurs the figure; run it before and after a change to the hot path.
 `python -m bench.micro --profile` lists the functions, `--instructions` counts instructions under
-callgrind (Debian's valgrind), which other programs on the machine do not touch.
+callgrind (Debian's valgrind), which other programs on the machine do not touch. `--workload send`
+is a PUT with a body, to another path and of another length than the one before.
 """
 
 from __future__ import annotations
@@ -47,7 +48,12 @@ pools:
 routes:
   - {name: login, location: "~ ^/_matrix/client/(r0|v3)/login$", pool: initial_sync}
   - {name: sync, location: "~ ^/_matrix/client/(r0|v3)/sync$", pool: $sync}
+  - name: send
+    location: "~ ^/_matrix/client/(api/v1|r0|v3|unstable)/rooms/.*/send"
+    pool: normal_sync
 """
+DIFFERENT = {"sync": 512, "send": 8192}
+"""How many different requests there are: as many as a memo of decisions forgets between two."""
 
 
 class Sink:
@@ -66,8 +72,27 @@ class Sink:
         pass
 
 
-def prepare() -> tuple[ClientConnection, list[ServerConnection], list[bytes], list[bytes]]:
-    """A client, an idle connection to every server, and varied requests and answers."""
+def requests(workload: str) -> list[bytes]:
+    """As a client sends them one after the other."""
+    numbers = range(DIFFERENT[workload])
+    if workload == "send":
+        return [
+            matrix.send_request(
+                f"m179{number}.1", matrix.token("alice"), matrix.send_body("x" * (number * 7 % 999))
+            )
+            for number in numbers
+        ]
+    return [
+        matrix.REQUEST_HEAD.format(
+            target=f"/_matrix/client/v3/sync?since=s{number}_757284974_4483&timeout=30000",
+            token=matrix.token("alice"),
+        ).encode()
+        for number in numbers
+    ]
+
+
+def prepare() -> tuple[ClientConnection, list[ServerConnection], list[bytes]]:
+    """A client, an idle connection to every server, and varied answers."""
     loop = asyncio.new_event_loop()
     wheel = TimerWheel(loop.time())
     generation = Generation(loads(CONFIG, "micro"), wheel)
@@ -79,31 +104,26 @@ def prepare() -> tuple[ClientConnection, list[ServerConnection], list[bytes], li
         server.connection_made(cast(asyncio.Transport, Sink()))
         pool.release(server)
     loop.close()
-    requests = [
-        matrix.REQUEST_HEAD.format(
-            target=f"/_matrix/client/v3/sync?since=s{number}_757284974_4483&timeout=30000",
-            token=matrix.token("alice"),
-        ).encode()
-        for number in range(512)
-    ]
     answers = []
     for number in range(512):
         date = f"Tue, 24 Nov 2026 05:{number % 60:02}:11 GMT"
         head = matrix.ANSWER_HEAD.format(date=date).encode()
         body = b'{"next_batch":"s%d"}' % number + b"x" * 1000
         answers.append(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
-    return client, servers, requests, answers
+    return client, servers, answers
 
 
-def run(count: int) -> float:
+def run(count: int, workload: str = "sync") -> float:
     """Microseconds of CPU per request."""
-    client, servers, requests, answers = prepare()
-    client.data_received(requests[0])
+    client, servers, answers = prepare()
+    wanted = requests(workload)
+    mask = len(wanted) - 1
+    client.data_received(wanted[0])
     (server,) = [server for server in servers if server.sink is not None]
     server.data_received(answers[0])
     started = time.process_time()
     for number in range(count):
-        client.data_received(requests[number & 511])
+        client.data_received(wanted[number & mask])
         server.data_received(answers[number & 511])
     used = time.process_time() - started
     assert client.requests == count + 1
@@ -111,14 +131,14 @@ def run(count: int) -> float:
     return used / count * 1e6
 
 
-def instructions() -> float:
+def instructions(workload: str) -> float:
     """Instructions per request: what 2,000 requests more add to a run of 1,500, in which each of
-    the 512 different ones has come before."""
+    the 512 different syncs has come before."""
     subprocess.run([sys.executable, "-c", "import bench.micro"], check=True)  # compiles modules
     counts = []
     for count in (1500, 3500):
         with tempfile.NamedTemporaryFile() as output:
-            code = f"import bench.micro; bench.micro.run({count})"
+            code = f"import bench.micro; bench.micro.run({count}, {workload!r})"
             valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={output.name}"]
             finished = subprocess.run(
                 [*valgrind, sys.executable, "-c", code],
@@ -137,18 +157,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--workload", choices=DIFFERENT, default="sync")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--instructions", action="store_true")
     args = parser.parse_args()
     if args.instructions:
-        print(f"{instructions():,.0f} instructions per request")
+        print(f"{instructions(args.workload):,.0f} instructions per request")
         return
     if args.profile:
         profile = cProfile.Profile()
-        profile.runcall(run, args.requests)
+        profile.runcall(run, args.requests, args.workload)
         pstats.Stats(profile).sort_stats("tottime").print_stats(35)
         return
-    rounds = sorted(run(args.requests) for _ in range(args.rounds))
+    rounds = sorted(run(args.requests, args.workload) for _ in range(args.rounds))
     print(f"least {rounds[0]:.2f}, median {rounds[len(rounds) // 2]:.2f} us of CPU per request")
 
 
