@@ -14,12 +14,8 @@ from types import MappingProxyType
 
 from synproxy.config.model import Route
 from synproxy.core.location_syntax import Kind, Location, parse_location
-from synproxy.core.memo import Memo
 from synproxy.core.route_index import PrefixIndex, RegexIndex
 from synproxy.core.route_trial import RouteTrial, explain
-
-MEMO_ENTRIES = 2048
-MEMO_PATH_LIMIT = 512  # bytes; longer paths are matched every time
 
 _NO_CAPTURES: Mapping[str, bytes] = MappingProxyType({})
 
@@ -48,7 +44,7 @@ def allowed_methods(methods: Sequence[str]) -> frozenset[bytes] | None:
 class _Lane:
     """The locations that exist for one method."""
 
-    __slots__ = ("_ahead", "_exact", "_prefixes", "_regexes", "_tests", "memo")
+    __slots__ = ("_ahead", "_exact", "_prefixes", "_regexes", "_tests")
 
     def __init__(
         self, locations: Sequence[tuple[int, Location]], ahead: _Ahead | None = None
@@ -72,20 +68,10 @@ class _Lane:
             (regex.match if anchored else regex.search, bool(regex.groupindex), RouteMatch(index))
             for (index, regex), anchored in zip(regexes, self._regexes.anchored, strict=True)
         ]
-        self.memo: Memo[bytes, RouteMatch] = Memo(MEMO_ENTRIES)
 
     def find(self, path: bytes) -> RouteMatch:
-        """The match for a path that the memo's young generation does not have."""
-        found = self.memo.recall(path)
-        if found is None:
-            found = self._choose(path)
-            if len(path) <= MEMO_PATH_LIMIT:
-                self.memo.store(path, found)
-        return found
-
-    def _choose(self, path: bytes) -> RouteMatch:
         if self._ahead is not None:
-            first = self._ahead.lane._choose(path)
+            first = self._ahead.lane.find(path)
             if first.index in self._ahead.routes:
                 return first
         exact = self._exact.get(path)
@@ -159,8 +145,7 @@ class RouteTable:
 
     def match(self, path: bytes, method: bytes) -> RouteMatch | None:
         """The route for a normalised path; None: no location matches (nginx: its own 404)."""
-        lane = self._lanes.get(method, self._other)
-        found = lane.memo.get(path) or lane.find(path)
+        found = self._lanes.get(method, self._other).find(path)
         return found if found is not _NOTHING else None
 
     def methods(self, path: bytes) -> tuple[bytes, ...]:
@@ -171,7 +156,7 @@ class RouteTable:
         return tuple(
             method
             for method, lane in sorted(self._lanes.items())
-            if (lane.memo.get(path) or lane.find(path)) is not _NOTHING
+            if lane.find(path) is not _NOTHING
         )
 
     def explain(self, path: bytes, method: bytes) -> list[RouteTrial]:

@@ -41,6 +41,7 @@ _DEADLINES: Final = 256
 _DECISIONS: Final = 4096
 _DECISION_KEY_LIMIT: Final = 512
 """Bytes of path and method; longer ones are decided every time."""
+_new_tuple: Final = tuple.__new__
 _NO_CAPTURES: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
@@ -133,6 +134,7 @@ class Generation:
     """
 
     __slots__ = (
+        "_accesses",
         "_decisions",
         "_nowhere",
         "compression",
@@ -192,6 +194,9 @@ class Generation:
             self.routes[number] = replace(self.routes[number], respond=implied.answer)
         nowhere = Route(name="", location="/", respond=Respond(status=405))
         self._nowhere = _compile(nowhere, config, variables, targets, reader)
+        self._accesses: list[tuple[Access, ...]] = [
+            () if route.access is None else (route.access,) for route in self.routes
+        ]
         self.guard = Guard(
             self.table, [index for index, route in enumerate(self.routes) if route.access]
         )
@@ -214,13 +219,11 @@ class Generation:
             if match is None:
                 decision = Decision(path, self._unrouted(path), _NO_CAPTURES, ())
             else:
-                indexes = (match.index, *self.guard.guards(raw_path, method))
-                accesses = [self.routes[index].access for index in indexes]
-                decision = Decision(
-                    path,
-                    self.routes[match.index],
-                    match.captures,
-                    tuple(access for access in accesses if access is not None),
+                accesses = self._accesses[match.index]
+                for index in self.guard.guards(raw_path, method):
+                    accesses += self._accesses[index]
+                decision = _new_tuple(
+                    Decision, (path, self.routes[match.index], match.captures, accesses)
                 )
             if len(raw_path) + len(method) <= _DECISION_KEY_LIMIT:
                 self._decisions.store(key, decision)

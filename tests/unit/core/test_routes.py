@@ -200,11 +200,11 @@ ENDS = st.sampled_from([b"", b"", b"/", b"\n", b"x"])
 
 
 @given(TABLES, st.lists(st.tuples(PATHS, ENDS, st.sampled_from(METHODS)), max_size=12))
-def test_the_index_and_the_memo_choose_as_trying_every_location_does(
+def test_the_index_chooses_as_trying_every_location_does(
     routes: list[Route], requests: list[tuple[bytes, bytes, bytes]]
 ) -> None:
     table = RouteTable(routes)
-    for path, end, method in requests * 2:
+    for path, end, method in requests:
         match = table.match(path + end, method)
         expected = nginx_choice(routes, path + end, method)
         assert (None if match is None else match.index) == expected
