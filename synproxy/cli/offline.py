@@ -13,6 +13,7 @@ from synproxy.config.model import Config, HashBalance, Map, Pool
 from synproxy.config.pcre import compile_regex
 from synproxy.config.variable_names import variable_names_in
 from synproxy.core.allowlist import AccessVerdict
+from synproxy.core.forward import with_length
 from synproxy.core.head import HeaderBlock, host_name, parse_request_line
 from synproxy.core.location_syntax import Kind, parse_location
 from synproxy.core.target import normalise_path, split_target
@@ -128,7 +129,8 @@ class Offline:
 
     def upstream_head(self, route: CompiledRoute, request: Request) -> list[tuple[bytes, bytes]]:
         """The header fields that the server would receive."""
-        head, _ = route.plan.render(request, request.block)
+        before, after, _ = route.plan.render(request, request.block)
+        head = with_length(before, after, request.block.content_length)
         fields = (line.partition(b": ") for line in head.split(b"\r\n") if line)
         return [(name, value) for name, _, value in fields]
 

@@ -10,6 +10,8 @@ import re
 BUILTIN_VARIABLES = frozenset(
     {
         "args",
+        "content_length",
+        "content_type",
         "document_uri",
         "host",
         "hostname",

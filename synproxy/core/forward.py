@@ -34,9 +34,10 @@ class HeadPlan:
         self._replaced = frozenset(lower for _, lower, _ in self._set)
         self.cacheable = all(template.scope <= Scope.HEADERS for _, _, template in self._set)
 
-    def render(self, view: RequestView, block: HeaderBlock) -> tuple[bytes, bool]:
-        """The lines after the request line with the closing empty line, and whether the server
-        is asked to close its connection.
+    def render(self, view: RequestView, block: HeaderBlock) -> tuple[bytes, bytes | None, bool]:
+        """The lines after the request line with the closing empty line, up to the value of
+        ``Content-Length`` and from there on (None: there is none), and whether the server is asked
+        to close its connection.
 
         :raises DownstreamError: 400, a value would break out of its line.
         """
@@ -53,9 +54,21 @@ class HeadPlan:
                     close = b"close" in tokens(value)
         if block.chunked:
             lines.append(b"Transfer-Encoding: chunked\r\n")
-        elif block.content_length is not None:
-            lines.append(b"Content-Length: %d\r\n" % block.content_length)
+        before: bytes | None = None
+        if not block.chunked and block.content_length is not None:
+            lines.append(b"Content-Length: ")
+            before = b"".join(lines)
+            lines = [b"\r\n"]
         replaced = self._replaced
         lines += [line for lower, line in block.forwarded if lower not in replaced]
         lines.append(b"\r\n")
-        return b"".join(lines), close
+        rest = b"".join(lines)
+        return (rest, None, close) if before is None else (before, rest, close)
+
+
+def with_length(before: bytes, after: bytes | None, length: int | None) -> bytes:
+    """What :meth:`HeadPlan.render` gave, as one."""
+    if after is None:
+        return before
+    assert length is not None
+    return b"%b%d%b" % (before, length, after)

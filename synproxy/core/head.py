@@ -27,6 +27,8 @@ _new_tuple: Final = tuple.__new__
 _VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 _CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
+_LENGTH: Final = re.compile(rb"(?:0|[1-9][0-9]{0,17})(?![0-9])")
+_LENGTH_LINE: Final = re.compile(rb"(?:^|\n)content-length:[ \t]*(?=[0-9])", re.IGNORECASE)
 _HOST: Final = re.compile(
     rb"(?!.*\.\.)"  # as nginx: no empty label
     rb"(?:(?P<name>[A-Za-z0-9._~!$&'()*+,;=%\-]+)|(?P<literal>\[[0-9A-Fa-f:.]+\]))(?::[0-9]*)?"
@@ -132,6 +134,9 @@ class HeaderBlock:
         "content_length",
         "expect_continue",
         "host",
+        "made",
+        "raw",
+        "tail",
         "upgrade",
     )
 
@@ -145,6 +150,12 @@ class HeaderBlock:
         self.connection_keep_alive = False
         self.expect_continue = False
         self.upgrade = b""
+        self.made: object = None
+        """Room for the exchange to remember what it made of the fields."""
+        self.raw = b""
+        """The bytes, if they are to be known again, up to the digits of ``Content-Length``."""
+        self.tail: bytes | None = None
+        """The bytes behind those digits; None: there are none."""
         self._stripped: frozenset[bytes] = _NO_NAMES
         first: dict[bytes, bytes] = {}
         connection: list[bytes] = []
@@ -176,6 +187,40 @@ class HeaderBlock:
         self._judge_expect(first.get(b"expect"))
         self._judge_upgrade(first.get(b"upgrade"), connection)
 
+    def remember(self, raw: bytes) -> None:
+        """Keep the bytes of the block, so that it is known when it comes again.
+
+        Bodies differ in their length, so the digits of ``Content-Length`` may be others the next
+        time. Nothing else in a block depends on it, but whether an upgrade is honoured.
+        """
+        self.raw = raw
+        if self.content_length is None or b"upgrade" in self._names:
+            return
+        line = _LENGTH_LINE.search(raw)
+        digits = _LENGTH.match(raw, line.end()) if line is not None else None
+        if digits is not None:
+            self.raw = raw[: digits.start()]
+            self.tail = raw[digits.end() :]
+
+    def same(self, data: bytes, start: int) -> int:
+        """Where the block ends if it has come again at ``start``, else -1. Its ``content_length``
+        is then that of the new one.
+
+        A block with an ``Upgrade`` or an odd length is the same only if its length is, too.
+        """
+        raw = self.raw
+        if not data.startswith(raw, start):
+            return -1
+        end = start + len(raw)
+        tail = self.tail
+        if tail is None:
+            return end
+        digits = _LENGTH.match(data, end)
+        if digits is None or not data.startswith(tail, digits.end()):
+            return -1
+        self.content_length = int(digits[0])
+        return digits.end() + len(tail)
+
     @property
     def forwarded(self) -> list[tuple[bytes, bytes]]:
         """Lower-case name and line of each field that goes on to the server, in order."""
@@ -195,6 +240,8 @@ class HeaderBlock:
             return b""
         if name == b"upgrade":
             return self.upgrade
+        if name == b"content-length" and self.tail is not None:
+            return str(self.content_length).encode()
         if name == b"cookie":
             return b"; ".join([field[2] for field in self._fields if field[0] == name])
         return self._fields[self._names.index(name)][2]

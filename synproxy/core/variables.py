@@ -23,6 +23,7 @@ from synproxy.core.template import (
     Template,
     constant_template,
     join_templates,
+    passing,
 )
 from synproxy.core.user_key import UserKeys
 
@@ -39,8 +40,16 @@ def _proxy_add_x_forwarded_for(view: RequestView) -> bytes:
     return b"%b, %b" % (received, view.remote_addr) if received else view.remote_addr
 
 
+def _content_length(view: RequestView) -> bytes:
+    """A header block that comes again may have another length than it had."""
+    passing(view)
+    return view.header(b"content-length")
+
+
 _BUILTINS: Mapping[str, tuple[Scope, Render]] = {
     "args": (Scope.REQUEST, lambda view: view.query),
+    "content_length": (Scope.REQUEST, _content_length),
+    "content_type": (Scope.HEADERS, lambda view: view.header(b"content-type")),
     "document_uri": (Scope.REQUEST, lambda view: view.path),
     "host": (Scope.HEADERS, lambda view: view.host),
     "hostname": (Scope.CONSTANT, lambda view: _HOST_NAME),
@@ -196,6 +205,8 @@ class Variables:
         text = f"${written}"
         if name in self._declared:
             return Template(text, *self._map(name))
+        if name == "http_content_length":
+            name = "content_length"
         if name in self._builtins:
             return Template(text, *self._builtins[name])
         for prefix, (scope, make) in _PREFIXES.items():

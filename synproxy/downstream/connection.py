@@ -34,8 +34,9 @@ _CLOSED: Final = 5
 class Exchange(Protocol):
     """What a client connection tells about the request in progress."""
 
-    def start(self, *, complete: bool) -> None:
-        """Begin; ``complete``: the request has no body. It may be over when this returns."""
+    def start(self, *, complete: bool, body: bytes = b"") -> None:
+        """Begin; ``complete``: the request has no body, or all of it has come, and is ``body``.
+        It may be over when this returns."""
 
     def request_body(self, payload: bytes) -> None:
         """The next bytes of the body, decoded."""
@@ -88,7 +89,6 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_block",
-        "_block_bytes",
         "_buffer",
         "_decoder",
         "_eof",
@@ -96,7 +96,7 @@ class ClientConnection(asyncio.Protocol):
         "_paused",
         "_remaining",
         "_searched",
-        "cached",
+        "_spare",
         "deadline",
         "exchange",
         "head_started",
@@ -122,11 +122,10 @@ class ClientConnection(asyncio.Protocol):
         self.write_blocked = False
         self.head_started = False
         self.remote_addr = b"unix:"
-        self.cached: object = None
-        """Room for the exchange to remember what it made of the header block, as long as that
-        stays the same; cleared with it."""
         self._block: HeaderBlock | None = None
-        self._block_bytes = b""
+        """The fields of the last request, which often come again byte for byte."""
+        self._spare: HeaderBlock | None = None
+        """Those of the last one with a body, if that had none, or the other way round."""
         self._buffer = b""
         self._searched = 0
         self._remaining = 0
@@ -175,13 +174,23 @@ class ClientConnection(asyncio.Protocol):
             if self._buffer:
                 data = self._buffer + data
                 self._buffer = b""
-            elif self._block is not None and data.endswith(self._block_bytes):
-                # The same fields again, after a line that can hold no end of a head.
-                size = len(data)
-                line = common_request_line(data, size - len(self._block_bytes))
-                if line is not None and self._block.host and size <= self._handler.small_head:
-                    self._begin(line, self._block, b"")
-                    return
+            else:
+                block = self._block
+                if block is not None:
+                    # The same fields again?
+                    if block.tail is not None:
+                        start = data.find(b"\r\n") + 2
+                        end = block.same(data, start)
+                    elif data.endswith(block.raw):  # the line before can hold no end of a head
+                        end = len(data)
+                        start = end - len(block.raw)
+                    else:
+                        end = -1
+                    if 0 <= end <= self._handler.small_head and block.host:
+                        line = common_request_line(data, start)
+                        if line is not None:
+                            self._begin(line, block, data[end:])
+                            return
             self._read_head(data)
         elif state == _BODY:
             self._read_body(data)
@@ -229,29 +238,42 @@ class ClientConnection(asyncio.Protocol):
                 self._read_head(data[2:])
             return
         handler = self._handler
-        settings = handler.settings
-        block_bytes = data[line_end + 2 : end + 4]
         try:
             if end + 4 > handler.small_head:
                 self._check_bounds(line_end, end + 4)
             line = parse_request_line(data[:line_end])
             block = self._block
-            if block is None or block_bytes != self._block_bytes:
-                self.cached = self._block = None
-                self._block_bytes = b""
-                block = parse_header_block(
-                    block_bytes,
-                    max_line=settings.large_client_header_buffers.size,
-                    max_count=settings.max_header_count,
-                )
-                self._block = block
-                self._block_bytes = block_bytes
+            if block is None or block.same(data, line_end + 2) != end + 4:
+                block = self._other_block(data, line_end + 2, end + 4)
             if not (line.minor and block.host):
                 block.check_version(line)
         except DownstreamError as error:
             handler.refuse(self, error, data[:line_end])
             return
         self._begin(line, block, data[end + 4 :])
+
+    def _other_block(self, data: bytes, start: int, end: int) -> HeaderBlock:
+        """The fields between ``start`` and ``end``, which are not those of the last request.
+
+        A connection that sends requests with and without a body remembers the fields of both.
+
+        :raises DownstreamError: as :func:`parse_header_block`.
+        """
+        last, spare = self._block, self._spare
+        self._block = None  # for the case that this raises
+        if spare is not None and spare.same(data, start) == end:
+            block = spare
+        else:
+            settings = self._handler.settings
+            block = parse_header_block(
+                data[start:end],
+                max_line=settings.large_client_header_buffers.size,
+                max_count=settings.max_header_count,
+            )
+        if last is not None and (last.tail is None) != (block.tail is None):
+            self._spare = last
+        self._block = block
+        return block
 
     def _begin(self, line: RequestLine, block: HeaderBlock, rest: bytes) -> None:
         """A head was accepted; ``rest`` is what followed it."""
@@ -268,7 +290,15 @@ class ClientConnection(asyncio.Protocol):
             self._remaining = -1
         else:
             self._remaining = block.content_length or 0
-        if self._remaining:
+        if 0 < self._remaining <= len(rest):
+            body = rest[: self._remaining]
+            self._buffer = rest[self._remaining :]
+            self._remaining = 0
+            self.state = _WAIT
+            self.deadline = NEVER
+            self.exchange = exchange = handler.begin(self, line, block)
+            exchange.start(complete=True, body=body)
+        elif self._remaining:
             self.state = _BODY
             self.deadline = handler.wheel.now + handler.settings.client_body_timeout
             self.exchange = exchange = handler.begin(self, line, block)

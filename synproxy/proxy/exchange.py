@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
+from synproxy.core.forward import with_length
 from synproxy.core.limits import BODY_HIGH_WATER, REPLAY_BODY
 from synproxy.core.variables import FieldsView, RequestNeededError
 from synproxy.errors import DownstreamError
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from synproxy.core.variables import RequestView, Template
     from synproxy.proxy.generation import PoolTarget
 
-    Remembered = tuple[HeadPlan, bytes, bool, Template | None, bytes]
-    """A plan, what it made of a header block (lines, close), a template, and its value."""
+    Remembered = tuple[HeadPlan, bytes, bytes | None, bool, Template | None, bytes]
+    """A plan, what it made of a header block, a template, and its value."""
 
 _CLIENT_CLOSED_REQUEST: Final = 499
 """nginx's code for the log: the client left before an answer began."""
@@ -33,9 +34,12 @@ class Exchange(Attempts):
 
     __slots__ = ()
 
-    def start(self, *, complete: bool) -> None:
+    def start(self, *, complete: bool, body: bytes = b"") -> None:
         """Route the request and make the first attempt; may answer at once."""
         self.complete = complete
+        if body:
+            self._body = [body]
+            self._body_size = self.bytes_received = len(body)
         line = self._line
         if line.target == b"*":
             self._answer(204, reason="local")
@@ -81,16 +85,20 @@ class Exchange(Attempts):
 
     def _render(self, plan: HeadPlan, target: PoolTarget) -> None:
         """The header block for the server, and the sticky key. One connection sends the same
-        block again and again, so what was made of it is remembered there."""
-        client = self.client
+        block again and again, so what was made of it is remembered with it."""
+        block = self.block
         key = target.key
-        cached: Remembered | None = client.cached  # type: ignore[assignment]
-        if cached is not None and cached[0] is plan and not self._line.authority:
-            _, self._fields, self._close_upstream, cached_key, known = cached
+        made: Remembered | None = block.made  # type: ignore[assignment]
+        if made is not None and made[0] is plan and not self._line.authority:
+            _, before, after, self._close_upstream, known_key, known = made
+            self._fields = (
+                before if after is None else with_length(before, after, block.content_length)
+            )
             if key is not None:
-                self._key = known if key is cached_key else key.render(self)
+                self._key = known if key is known_key else key.render(self)
             return
-        self._fields, self._close_upstream = plan.render(self, self.block)
+        before, after, self._close_upstream = plan.render(self, block)
+        self._fields = with_length(before, after, block.content_length)
         remembered = None
         if key is not None:
             try:
@@ -99,7 +107,7 @@ class Exchange(Attempts):
             except RequestNeededError:
                 self._key = key.render(self)
         if plan.cacheable and not self._line.authority:
-            client.cached = (plan, self._fields, self._close_upstream, remembered, self._key)
+            block.made = (plan, before, after, self._close_upstream, remembered, self._key)
 
     def request_body(self, payload: bytes) -> None:
         """More of the body: on to the server, or kept until there is one."""

@@ -70,7 +70,9 @@ def parse_header_block(block: bytes, *, max_line: int, max_count: int) -> Header
     for name, value in collector.fields:
         if len(name) + len(value) + 4 > max_line:
             raise DownstreamError(431, f"a header field of more than {max_line} bytes")
-    return HeaderBlock(collector.fields, max_count)
+    judged = HeaderBlock(collector.fields, max_count)
+    judged.remember(block)
+    return judged
 
 
 def parse_response_head(

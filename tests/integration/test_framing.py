@@ -24,6 +24,31 @@ async def test_a_body_with_a_length_reaches_the_server_whole(sockets: Path) -> N
         assert await client.received() == (200, b"stored")
 
 
+async def test_bodies_of_one_connection_have_each_their_own_length(sockets: Path) -> None:
+    headers = {"X-Length": "$content_length", "X-Field": "${http_content_length}!"}
+    async with (
+        ScriptedServer(sockets / "a") as server,
+        Proxy.to(server, proxy={"set_header": headers}) as proxy,
+    ):
+        client = await proxy.client()
+        peer = None
+        bodies = (b"12345", b"", b"1234567890", b"12345", b"x" * 70_000)
+        for count, body in enumerate(bodies, start=1):
+            await client.send(
+                b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            )
+            peer = peer or await server.connection()
+            head = await peer.head()
+            length = str(len(body)).encode()
+            assert b"\r\nContent-Length: %b\r\n" % length in head
+            assert b"X-Length: %b\r\nX-Field: %b!\r\n" % (length, length) in head
+            assert await peer.read(len(body)) == body
+            await peer.answer(body[:9])
+            assert await client.received() == (200, body[:9])
+            assert (await proxy.logged(count))[-1].bytes_received == len(body)
+        assert proxy.idle == 1
+
+
 async def test_a_chunked_body_is_framed_anew_without_extensions_and_trailers(
     sockets: Path,
 ) -> None:

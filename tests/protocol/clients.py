@@ -34,8 +34,9 @@ class FakeExchange:
         self.tunnel = b""
         self.keeps_half_closed = False
 
-    def start(self, *, complete: bool) -> None:
+    def start(self, *, complete: bool, body: bytes = b"") -> None:
         self.complete = complete
+        self.body = body
         if complete and self.handler.at_once:
             self.answer()
 

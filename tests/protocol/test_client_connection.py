@@ -37,6 +37,11 @@ def seen(handler: FakeHandler) -> list[tuple[bytes, bytes, bytes, bool]]:
     return [(e.line.method, e.line.target, e.body, e.complete) for e in handler.exchanges]
 
 
+LONGER = POST.replace(b"5", b"11").replace(b"hello", b"hello again")
+OTHER = POST.replace(b"Host: a", b"Host: b")
+"""As ``POST``, but for the length, and but for another field."""
+
+
 @WHOLE_AND_BYTEWISE
 @pytest.mark.parametrize(
     ("data", "requests"),
@@ -125,6 +130,29 @@ async def test_a_bad_chunk_is_a_bad_request(body: bytes, cut: Any) -> None:
 
 
 # --- answers before and after the request
+
+
+@WHOLE_AND_BYTEWISE
+async def test_fields_that_come_again_belong_to_the_request_they_came_with(cut: Any) -> None:
+    """Of the last request, and of the last one with a body, the fields are remembered."""
+    handler = FakeHandler(at_once=False)
+    transport = handler.connect()
+    sent = [POST, LONGER, GET, LONGER, GET, POST, OTHER, GET, OTHER, POST, CHUNKED, POST, GET]
+    for request in sent:
+        await receive(transport, *cut(request))
+        exchange = handler.exchanges[-1]
+        _, _, rest = request.partition(b"\r\n")
+        head, _, body = rest.partition(b"\r\n\r\n")
+        fields = dict(line.lower().split(b": ") for line in head.split(b"\r\n"))
+        block = exchange.block
+        assert {name: block.value(name) for name in (b"host", *fields)} == fields
+        if b"content-length" in fields:
+            assert (block.content_length, exchange.body) == (len(body), body)
+        else:
+            assert block.content_length is None
+        exchange.answer()
+    assert len(handler.exchanges) == len(sent)
+    assert not transport.closed
 
 
 async def test_what_comes_while_a_request_is_answered_waits() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from synproxy.config.model import Map, ProxySettings
-from synproxy.core.forward import HeadPlan
+from synproxy.core.forward import HeadPlan, with_length
 from synproxy.core.head import HeaderBlock
 from synproxy.core.variables import Variables
 from synproxy.errors import DownstreamError
@@ -32,7 +32,8 @@ def render(
     """The lines without their ends, and whether the server shall close."""
     block = HeaderBlock([HOST, *fields], 100)
     view = Request(path=path, headers={name.lower(): value for name, value in fields})
-    head, close = plan(set_header).render(view, block)
+    before, after, close = plan(set_header).render(view, block)
+    head = with_length(before, after, block.content_length)
     assert head.endswith(b"\r\n\r\n") or head == b"\r\n"
     return head.split(b"\r\n")[:-2], close
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from synproxy.core.forward import HeadPlan, with_length
+from synproxy.core.head import HeaderBlock
+from synproxy.core.variables import Variables
 from synproxy.errors import DownstreamError
 from synproxy.wire.http1 import parse_header_block, parse_response_head
 
@@ -40,6 +45,80 @@ def test_fields_that_llhttp_refuses_are_refused_for_what_is_wrong_with_them(
     with pytest.raises(DownstreamError) as caught:
         parse_header_block(b"Host: a\r\n" + fields + b"\r\n", max_line=1000, max_count=10)
     assert caught.value.status == status
+
+
+LENGTHS = st.sampled_from(["0", "5", "12", "007", "00", "999999999999999999", "1" * 19, "", "5 "])
+LINES = st.sampled_from(
+    [
+        "Host: a",
+        "Host:\tb.example",
+        "X-A: content-length: 7",
+        "X-Content-Length: 3",
+        "Content_Length: 9",
+        "Upgrade: websocket\r\nConnection: upgrade, x-a",
+        "Expect: 100-continue",
+        "Transfer-Encoding: chunked",
+        "x: " + "y" * 300,
+    ]
+)
+
+
+@st.composite
+def shapes(draw: st.DrawFn) -> str:
+    """A block with a place for a length, or without one."""
+    lines = draw(st.lists(LINES, max_size=4))
+    name = draw(st.sampled_from(["Content-Length: ", "content-length:", "CONTENT-LENGTH:\t ", ""]))
+    if name:
+        lines.insert(draw(st.integers(0, len(lines))), f"{name}LENGTH")
+    return "".join(f"{line}\r\n" for line in lines) + "\r\n"
+
+
+def facts(block: HeaderBlock) -> object:
+    names = [lower for lower, _ in block.forwarded] + [b"content-length", b"upgrade", b"host"]
+    before, after, close = HeadPlan({"X-Real": "1"}, Variables({})).render(None, block)  # type: ignore[arg-type]
+    return (
+        *(block.host, block.upgrade, block.content_length, block.chunked, block.expect_continue),
+        *(block.connection_close, block.connection_keep_alive, block.forwarded, close),
+        *(with_length(before, after, block.content_length), [block.value(n) for n in names]),
+    )
+
+
+@given(shapes(), LENGTHS, shapes(), LENGTHS)
+def test_a_block_that_is_known_again_is_what_it_would_be_if_it_were_read(
+    first: str, length: str, second: str, other: str
+) -> None:
+    """What is remembered of a connection's last request must not change what the next one is."""
+    known = first.replace("LENGTH", length).encode()
+    try:
+        block = parse_header_block(known, max_line=1000, max_count=10)
+    except DownstreamError:
+        return
+    for shape in (first, second):
+        again = b"GET / HTTP/1.1\r\n" + shape.replace("LENGTH", other).encode() + b"body"
+        end = block.same(again, 16)
+        if end >= 0:
+            assert end == len(again) - 4
+            read = parse_header_block(again[16:end], max_line=1000, max_count=10)
+            assert facts(block) == facts(read)
+        elif again[16:-4] == known:
+            raise AssertionError("the same bytes were not known again")
+        block.same(b"GET / HTTP/1.1\r\n" + known, 16)
+
+
+def test_whether_an_upgrade_is_honoured_is_judged_with_the_length_it_came_with() -> None:
+    fields = "Host: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\nContent-Length: {}\r\n\r\n"
+    block = parse_header_block(fields.format(0).encode(), max_line=1000, max_count=10)
+    assert block.upgrade == b"websocket"
+    assert block.same(fields.format(5).encode(), 0) == -1
+
+
+def test_a_block_is_known_again_with_another_length() -> None:
+    block = parse_header_block(
+        b"Host: a\r\nContent-Length: 5\r\nX: 5\r\n\r\n", max_line=1000, max_count=10
+    )
+    assert block.same(b"Host: a\r\nContent-Length: 1234\r\nX: 5\r\n\r\nab", 0) == 39
+    assert (block.content_length, block.value(b"content-length")) == (1234, b"1234")
+    assert block.same(b"Host: a\r\nContent-Length: 12\r\nX: 6\r\n\r\n", 0) == -1
 
 
 def test_white_space_around_a_response_value_is_no_part_of_it() -> None:
