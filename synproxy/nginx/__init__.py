@@ -1,0 +1,1 @@
+"""nginx's configuration and logs, read for those who come from there."""

@@ -1,0 +1,220 @@
+"""From an nginx configuration to one of ours, with an account of what is not in it.
+
+Source: https://nginx.org/en/docs/http/request_processing.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from synproxy.config.addresses import parse_listen
+from synproxy.errors import ConfigError, Problem
+from synproxy.nginx.draft import Said, comment, lines, without_prefix
+from synproxy.nginx.report import Effect, Finding, Report
+from synproxy.nginx.routes import Routes
+from synproxy.nginx.scope import Scope
+from synproxy.nginx.settings import http_section
+from synproxy.nginx.tree import Configuration, Directive
+
+SCHEMA = "# yaml-language-server: $schema=synproxy.schema.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The YAML, and what the report says."""
+
+    text: str
+    findings: tuple[Finding, ...]
+    """What was lost, or has another effect; empty: all was carried over."""
+
+
+def import_nginx(configuration: Configuration, wanted: str | None = None) -> Imported:
+    """Convert the server block that ``wanted`` names by a port, an address or a server_name.
+
+    Without it the one with the most proxied locations.
+
+    :raises ConfigError: there is no http block, or no such server block.
+    """
+    report = Report()
+    main = configuration.files[0]
+    https = [one for one in configuration.directives if one.name == "http" and one.block]
+    if not https:
+        raise ConfigError([Problem(main, 1, 1, "there is no http block in this file")])
+    http = https[0]
+    server = _choose(http, wanted, main)
+    scope = Scope((http, server))
+    report.claim(http, server)
+    routes = Routes(scope, http, report)
+    tree: dict[str, object] = {"listeners": _listeners(server, report)}
+    tree["http"] = http_section(scope, report)
+    tree["proxy"] = routes.common
+    tree["allowlists"] = routes.allowlists.sections
+    tree["pools"] = routes.pools.in_file_order()
+    tree["maps"] = routes.maps.in_file_order()
+    if routes.whoami:
+        tree["synapse"] = {"whoami": Said(routes.last_pool, "any pool that serves account/whoami")}
+    tree["routes"] = routes.sections()
+    tree["well_known"] = routes.well_known
+    tree["access_log"] = _access_log(scope, report)
+    for one in configuration.directives:
+        if one.name == "worker_shutdown_timeout" and one.args:
+            report.claim(one)
+            tree["shutdown_timeout"] = Said(one.args[0], one.place)
+    _unused(http, server, report)
+    for one in configuration.missing:
+        if Path(one.args[0]).name == "mime.types":
+            report.needless(one, "no files are served")
+        else:
+            report.lost(one, "there is no such file")
+    report.sweep(configuration.directives)
+    text = _render(tree, configuration, server, report)
+    found = tuple(report.findings(Effect.LOST, Effect.DIFFERS))
+    return Imported(text, found)
+
+
+def _choose(http: Directive, wanted: str | None, file: str) -> Directive:
+    servers = [one for one in http.all("server") if one.block is not None]
+    if wanted is not None:
+        matching = [one for one in servers if wanted in _labels(one)]
+        if not matching:
+            known = sorted({label for one in servers for label in _labels(one)})
+            message = f"no server block is named {wanted}, or listens there"
+            raise ConfigError([Problem(file, 0, 0, message, f"there are: {', '.join(known)}")])
+        servers = matching
+    if not servers:
+        raise ConfigError([Problem(file, http.line, http.column, "there is no server block")])
+    return max(servers, key=_proxied)
+
+
+def _labels(server: Directive) -> set[str]:
+    """All by which ``--server`` may call a server block."""
+    found = {name for one in server.all("server_name") for name in one.args}
+    for one in server.all("listen"):
+        if one.args:
+            found |= {one.args[0], one.args[0].rpartition(":")[2]}
+    return found
+
+
+def _proxied(block: Directive) -> int:
+    """How many locations of a server block pass requests on."""
+    return sum(
+        (one.last("proxy_pass") is not None) + _proxied(one) for one in block.all("location")
+    )
+
+
+def _listeners(server: Directive, report: Report) -> list[object]:
+    found: list[object] = []
+    plain = [one for one in server.all("listen") if one.args]
+    for one in plain:
+        if "ssl" in one.args[1:] or "quic" in one.args[1:]:
+            report.lost(one, "TLS ends elsewhere: put what ends it before a plain listener")
+            continue
+        try:
+            parse_listen(_listen_address(one.args[0]))
+        except ValueError as error:
+            report.lost(one, str(error))
+            continue
+        found.append(_listener(one, report))
+    if not plain:
+        found.append(Said("80", "nginx's default"))
+    if not found:
+        found.append(Said("127.0.0.1:8008", "all listeners of nginx end TLS: see below"))
+    return found
+
+
+def _listen_address(written: str) -> str:
+    """nginx takes port 80 where none is written."""
+    if written.isdecimal() or written.startswith("unix:"):
+        return written
+    if written.endswith("]") or ":" not in written:
+        return f"{written}:80"
+    return written
+
+
+def _listener(one: Directive, report: Report) -> object:
+    report.claim(one)
+    section: dict[str, object] = {"listen": _listen_address(one.args[0])}
+    for word in one.args[1:]:
+        name, _, value = word.partition("=")
+        if name == "backlog" and value.isdecimal():
+            section["backlog"] = int(value)
+        elif name == "ipv6only":
+            section["ipv6only"] = value != "off"
+        elif word == "proxy_protocol":
+            report.lost(one, "the PROXY protocol is not read here")
+        elif word in ("http2", "spdy"):
+            report.differs(one, "HTTP/1.1 is spoken")
+    if len(section) == 1:
+        return Said(section["listen"], one.place)
+    return Said(section, one.place)
+
+
+def _access_log(scope: Scope, report: Report) -> object:
+    one = scope.last("access_log")
+    if one is None or not one.args:
+        return {"path": "-", "format": "combined"}
+    path, *rest = one.args
+    if path.startswith("syslog:") or "$" in path:
+        report.lost(one, "the log goes to standard output, and so to the journal")
+        path = "-"
+    report.claim(one)
+    if path == "off":
+        return Said("off", one.place)
+    section: dict[str, object] = {"path": Said(path, one.place), "format": "combined"}
+    if rest and rest[0] != "combined" and "=" not in rest[0]:
+        report.differs(one, "the format is combined_upstream, not one of your own")
+        section["format"] = "combined_upstream"
+    return section
+
+
+def _unused(http: Directive, server: Directive, report: Report) -> None:
+    """Maps and upstreams that nothing reads, and the other server blocks."""
+    for one in http.all("map", "upstream"):
+        if not report.is_claimed(one):
+            report.needless(one, "nothing that was carried over reads it")
+    for one in http.all("server"):
+        if one is not server:
+            names = " ".join(sorted(_labels(one)))
+            report.lost(one, f"a server block of its own ({names}): import it with --server")
+    for one in server.all("root", "index"):
+        report.needless(one)
+
+
+def _render(
+    tree: dict[str, object], configuration: Configuration, server: Directive, report: Report
+) -> str:
+    prefix = f"{Path(configuration.files[0]).parent}/"
+    found = [SCHEMA, "#"]
+    found += comment(
+        f"Made by `synproxy import-nginx` of the server block {server.place}. Behind each value "
+        "stands the line that it comes from. Next: `synproxy check`, `synproxy lint`, and "
+        "`synproxy replay` with a log of nginx."
+    )
+    for name, section in tree.items():
+        if section:
+            found += ["", *lines({name: without_prefix(section, prefix)})]
+    for effect, title in _TITLES.items():
+        notes = list(report.findings(effect))
+        if not notes:
+            continue
+        found += ["", f"# {title}"]
+        if effect is Effect.NEEDLESS:
+            words = sorted({f"{one.directive.name}" for one in notes})
+            found += comment(", ".join(words), "")
+            continue
+        for one in notes:
+            place = one.directive.place.removeprefix(prefix)
+            found += [f"#   {place}: {_cut(one.directive.text)}", f"#       {one.meaning}"]
+    return "\n".join(found) + "\n"
+
+
+_TITLES = {
+    Effect.LOST: "Not carried over:",
+    Effect.DIFFERS: "Carried over with a difference:",
+    Effect.NEEDLESS: "Left out, since nothing here needs it:",
+}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 80 else text[:77] + "..."

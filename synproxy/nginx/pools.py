@@ -1,0 +1,177 @@
+"""``upstream`` blocks, and the pools that addresses in ``proxy_pass`` stand for.
+
+Only what something refers to is carried over.
+Source: https://nginx.org/en/docs/http/ngx_http_upstream_module.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from synproxy.config.addresses import parse_server
+from synproxy.nginx.draft import Said
+from synproxy.nginx.maps import Maps
+from synproxy.nginx.report import Report
+from synproxy.nginx.templates import UnknownVariableError
+from synproxy.nginx.tree import Directive
+
+_KEEPALIVE = {
+    "keepalive_timeout": "keepalive_timeout",
+    "keepalive_time": "keepalive_time",
+}
+_IGNORED = {"resolve", "slow_start", "service", "route", "drain"}
+
+
+class Pools:
+    """The pools that routes have asked for, by name."""
+
+    def __init__(self, http: Directive, maps: Maps, report: Report) -> None:
+        self._report = report
+        self._maps = maps
+        self._blocks = {
+            one.args[0].lower(): one
+            for one in http.all("upstream")
+            if len(one.args) == 1 and one.block is not None
+        }
+        self._done: dict[str, object] = {}
+        self._addresses: dict[str, str] = {}
+
+    def in_file_order(self) -> dict[str, object]:
+        """What was needed: upstreams in the order of the nginx configuration, then addresses."""
+        order = [one.args[0] for one in self._blocks.values()]
+        known = {name: self._done[name] for name in order if name in self._done}
+        return known | self._done
+
+    def named(self, name: str) -> bool:
+        """Whether there is an upstream with this name."""
+        return name.lower() in self._blocks
+
+    def need(self, name: str, texts: Mapping[str, str]) -> str:
+        """The pool for an upstream's name."""
+        block = self._blocks[name.lower()]
+        written = block.args[0]
+        if written not in self._done:
+            self._done[written] = Said({}, "")
+            self._done[written] = Said(self._upstream(block, texts), f"{block.place}")
+        return written
+
+    def at(self, address: str, directive: Directive, name: str | None = None) -> str:
+        """The pool for one address; ``name`` is a wish.
+
+        :raises ValueError: it is none.
+        """
+        address = _with_port(address)
+        parse_server(address)
+        if name is None and address in self._addresses:
+            return self._addresses[address]
+        name = name or self._free(_name_for(address))
+        if name not in self._done:
+            self._done[name] = Said({"servers": [address]}, f"{directive.place}")
+            self._addresses.setdefault(address, name)
+        return name
+
+    def _free(self, wish: str) -> str:
+        name, number = wish, 2
+        while name in self._done or self.named(name):
+            name, number = f"{wish}_{number}", number + 1
+        return name
+
+    def _upstream(self, block: Directive, texts: Mapping[str, str]) -> dict[str, object]:
+        self._report.claim(block)
+        pool: dict[str, object] = {}
+        servers = [one for one in block.all("server") if one.args]
+        for one in block.block or ():
+            if (balance := self._balance(one, texts)) is not None:
+                pool["balance"] = balance
+            elif one.name == "keepalive" and one.args and one.args[0].isdecimal():
+                self._report.claim(one)
+                pool["keepalive"] = Said(int(one.args[0]), f"{one.place}")
+            elif one.name in _KEEPALIVE and one.args:
+                self._report.claim(one)
+                pool[_KEEPALIVE[one.name]] = Said(_number(one.args[0]), f"{one.place}")
+            elif one.name == "keepalive_requests" and one.args and one.args[0].isdecimal():
+                self._report.claim(one)
+                pool[one.name] = Said(int(one.args[0]), f"{one.place}")
+            elif one.name in ("zone", "resolver", "resolver_timeout"):
+                self._report.needless(one)
+        pool["servers"] = [self._server(one, len(servers) == 1) for one in servers]
+        return pool
+
+    def _balance(self, one: Directive, texts: Mapping[str, str]) -> object | None:
+        """How a server is chosen, if ``one`` says so."""
+        if one.name == "least_conn":
+            self._report.claim(one)
+            return Said("least_conn", f"{one.place}")
+        if one.name == "random":
+            self._report.differs(one, "the server with the fewest requests is chosen, of all")
+            return Said("least_conn", f"{one.place}: random")
+        if one.name == "ip_hash":
+            self._report.differs(
+                one, "the key is the whole address, the ring ketama: users change servers once"
+            )
+            return Said({"hash": "$remote_addr"}, f"{one.place}: ip_hash")
+        if one.name != "hash" or not one.args:
+            return None
+        try:
+            key = self._maps.names(texts).translate(one.args[0])
+            self._maps.need(key, texts)
+        except ValueError as error:
+            missing = error.name if isinstance(error, UnknownVariableError) else ""
+            self._report.lost(one, f"{error}: requests go round robin")
+            return None if missing is None else "round_robin"
+        self._report.claim(one)
+        if one.args[1:2] != ("consistent",):
+            self._report.differs(one, "the ring is ketama (consistent): users change servers once")
+        return {"hash": Said(key, f"{one.place}")}
+
+    def _server(self, one: Directive, alone: bool) -> object:
+        self._report.claim(one)
+        try:
+            address = _with_port(one.args[0])
+            parse_server(address)
+        except ValueError as error:
+            self._report.lost(one, f"{error}")
+            address = one.args[0]
+        server: dict[str, object] = {"address": address}
+        # nginx counts failures unless it is told not to, and never those of a single server.
+        fails = {} if alone else {"max_fails": 1}
+        for word in one.args[1:]:
+            name, _, value = word.partition("=")
+            if name in ("weight", "max_conns") and value.isdecimal():
+                server[name] = int(value)
+            elif name == "max_fails" and value.isdecimal():
+                fails = {} if alone else {"max_fails": int(value)}
+            elif name == "fail_timeout":
+                server[name] = _number(value)
+            elif word in ("backup", "down"):
+                server[word] = True
+            elif name not in _IGNORED:
+                self._report.lost(one, f"the parameter {word} is not known")
+            elif name == "slow_start":
+                self._report.differs(one, "slow_start: a server that is back gets its full share")
+        if fails and fails["max_fails"]:
+            server |= fails
+        elif "fail_timeout" in server:
+            del server["fail_timeout"]
+        if len(server) == 1:
+            return Said(address, f"{one.place}")
+        return Said(server, f"{one.place}")
+
+
+def _number(text: str) -> object:
+    return int(text) if text.isdecimal() else text
+
+
+def _with_port(address: str) -> str:
+    """nginx takes port 80 where none is written."""
+    if address.startswith("unix:") or re.search(r"[^:]:[0-9]+$", address):
+        return address
+    return f"{address}:80"
+
+
+def _name_for(address: str) -> str:
+    if address.startswith("unix:"):
+        address = PurePosixPath(address.removeprefix("unix:")).stem
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", address).strip("_") or "server"
