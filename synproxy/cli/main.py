@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from synproxy import __version__
-from synproxy.cli import check, demo, explain, import_nginx, init, lint, routes, run
+from synproxy.cli import check, demo, explain, import_nginx, init, lint, replay, routes, run
 from synproxy.cli.doctor import command as doctor
 from synproxy.cli.problems import DEFAULT_CONFIG
 
@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-q", dest="test_quiet", action="store_true", help="with -t: mistakes only")
     parser.add_argument("-c", dest="test_config", type=Path, metavar="FILE", help="with -t: FILE")
     subparsers = parser.add_subparsers(metavar="COMMAND", dest="command")
-    for command in (run, init, import_nginx, check, lint, doctor, explain, routes, demo):
+    for command in (run, init, import_nginx, check, lint, doctor, explain, routes, replay, demo):
         command.add_parser(subparsers)
     return parser
 
