@@ -106,7 +106,11 @@ class AccessLog:
         written = 0
         try:
             while written < len(data) and (self._regular or _takes_more(fd)):
-                written += os.write(fd, view[written : written + step])
+                # Other processes write, too: whole lines, as far as a pipe takes them at once.
+                end = written + step
+                if end < len(data):
+                    end = data.rfind(b"\n", written, end) + 1 or end
+                written += os.write(fd, view[written:end])
         except BlockingIOError:
             pass
         except OSError:
