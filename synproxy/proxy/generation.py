@@ -242,6 +242,12 @@ class Generation:
         for pool in self.pools.values():
             pool.watch(watches)
 
+    def take_over(self, old: Generation) -> None:
+        """Keep the idle connections to servers that the old generation had in the same pool."""
+        for name, pool in self.pools.items():
+            if (before := old.pools.get(name)) is not None:
+                pool.take_over(before)
+
     def retire(self) -> None:
         """Another generation has taken over: keep no idle connections."""
         for pool in self.pools.values():

@@ -180,6 +180,18 @@ class ServerPool:
             del self._order[connection]
             self._idle[connection.index].remove(connection)
 
+    def take_over(self, old: ServerPool) -> None:
+        """Keep the idle connections of the pool whose place this one takes, where the servers are
+        the same."""
+        indexes = {server.address: n for n, server in enumerate(self.settings.servers)}
+        for connection in list(old._order):
+            index = indexes.get(old.settings.servers[connection.index].address)
+            if index is not None:
+                old.forget(connection)
+                connection.pool = self
+                connection.index = index
+                self.release(connection)
+
     def retire(self) -> None:
         """Close what is idle, and keep nothing any more: another generation has taken over."""
         self.retired = True
