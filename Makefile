@@ -40,12 +40,12 @@ apt-%:
 test-tools:
 	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || $(MAKE) --no-print-directory apt-nginx
 	@command -v systemd-analyze >/dev/null || $(MAKE) --no-print-directory apt-systemd
+	@command -v wrk >/dev/null || $(MAKE) --no-print-directory apt-wrk
 	@command -v curl >/dev/null || $(MAKE) --no-print-directory apt-curl
 
 bench-tools: test-tools
 	@test -x /usr/sbin/haproxy || command -v haproxy >/dev/null || $(MAKE) --no-print-directory apt-haproxy
 	@command -v caddy >/dev/null || $(MAKE) --no-print-directory apt-caddy
-	@command -v wrk >/dev/null || $(MAKE) --no-print-directory apt-wrk
 	@command -v h2load >/dev/null || $(MAKE) --no-print-directory apt-nghttp2-client
 	@command -v openssl >/dev/null || $(MAKE) --no-print-directory apt-openssl
 
@@ -88,6 +88,11 @@ format: .venv/.ready
 
 bench: .venv/.ready bench-tools lab-tools
 	$(BIN)/python -m bench $(ARGS)
+
+# Reloads, binary upgrades and killed children under 2,000 held syncs and wrk: docs/processes.md.
+.PHONY: endurance
+endurance: .venv/.ready test-tools
+	$(BIN)/python -m tests.process.endurance
 
 clean:
 	rm -rf .venv .venv-synapse .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -62,7 +62,7 @@ def _synproxy_unable(setup: Setup) -> str:
     missing = (
         (setup.tls and "tls" not in Listener.model_fields)
         or (setup.http2 and "http2" not in {*Listener.model_fields, *Http.model_fields})
-        or (setup.processes > 1 and "worker_processes" not in Config.model_fields)
+        or (setup.processes > 1 and "children" not in Config.model_fields)
     )
     return NOT_YET if missing else ""
 

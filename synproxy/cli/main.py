@@ -12,7 +12,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from synproxy import __version__
-from synproxy.cli import check, demo, explain, import_nginx, init, lint, replay, routes, run
+from synproxy.cli import (
+    check,
+    demo,
+    explain,
+    import_nginx,
+    init,
+    lint,
+    manage,
+    replay,
+    routes,
+    run,
+)
 from synproxy.cli.doctor import command as doctor
 from synproxy.cli.problems import DEFAULT_CONFIG
 
@@ -30,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(metavar="COMMAND", dest="command")
     for command in (run, init, import_nginx, check, lint, doctor, explain, routes, replay, demo):
         command.add_parser(subparsers)
+    manage.add_parsers(subparsers)
     return parser
 
 

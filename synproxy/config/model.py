@@ -56,9 +56,21 @@ def _off_as_none(value: object) -> object:
     return {} if value is True or value == "on" else value
 
 
+def _children(value: object) -> int:
+    """``auto`` is 0: the number of cores is known where it runs."""
+    if value == "auto":
+        return 0
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_CHILDREN:
+        return value
+    raise ValueError(f"expected auto or a number from 1 to {MAX_CHILDREN}")
+
+
 def _balance_kind(value: object) -> str:
     return "<hash>" if isinstance(value, dict | HashBalance) else "<name>"
 
+
+MAX_CHILDREN = 128
+"""Far more than help in front of one Synapse."""
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 Interval = Annotated[float, BeforeValidator(parse_interval)]
@@ -530,3 +542,20 @@ class Config(Section):
     """One line for each finished request."""
     shutdown_timeout: Duration = 60.0
     """How long open exchanges may still take after SIGTERM."""
+    reload_grace: Duration = 0.0
+    """How long open exchanges may still follow a configuration that a reload has replaced (nginx
+    ``worker_shutdown_timeout``); 0: as long as they take."""
+    children: Annotated[int, BeforeValidator(_children)] = 0
+    """How many processes serve (nginx ``worker_processes``); ``auto``: one for each core. Limits
+    such as ``max_conns`` hold in each of them."""
+    cpu_affinity: Annotated[Literal["off", "auto"], BeforeValidator(_off_as_text)] = "off"
+    """Whether each child is bound to a core of its own (nginx ``worker_cpu_affinity``)."""
+    user: str | None = None
+    """Whom the children run as when synproxy is started by root (nginx ``user``)."""
+    group: str | None = None
+    """The same for the group; absent: the user's."""
+    pid: Annotated[str, BeforeValidator(_off_as_text)] = "off"
+    """A file for the number of the main process (nginx ``pid``), or ``off``."""
+    control_socket: Annotated[str, BeforeValidator(_off_as_text)] = "auto"
+    """Where ``synproxy reload`` and other commands reach the main process: a path, ``off``, or
+    ``auto``: ``control.sock`` in the RuntimeDirectory that systemd made, and nowhere without."""

@@ -32,6 +32,13 @@ _SIZE = {
         {"type": "string", "pattern": f"^{SIZE_PATTERN}$"},
     ],
 }
+_CHILDREN = {
+    "anyOf": [
+        {"const": "auto"},
+        {"type": "integer", "minimum": 1, "maximum": model.MAX_CHILDREN},
+    ],
+    "default": "auto",
+}
 _UNIT = "unit"
 _UNITS = {"number": "duration", "integer": "size", "boolean": "flag"}
 
@@ -55,7 +62,16 @@ def schema() -> dict[str, Any]:
         _without_null(definition)
         _defaults_as_written(definition)
         definitions[name] = _with_short_form(name, definition)
+    _without_null(made)
     _defaults_as_written(made)
+    properties = made["properties"]
+    properties["children"] = {
+        "description": properties["children"]["description"],
+        **_CHILDREN,
+    }
+    properties["cpu_affinity"] |= {"type": ["string", "boolean"], "enum": ["off", "auto", False]}
+    for name in ("pid", "control_socket"):
+        properties[name]["type"] = ["string", "boolean"]
     made["$defs"] = definitions | {"duration": _DURATION, "size": _SIZE, "flag": _FLAG}
     made["title"] = "synproxy configuration"
     result = _with_references({"$schema": _ID, **made})

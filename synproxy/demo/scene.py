@@ -44,6 +44,7 @@ def build_scene(shipped: Path, directory: Path, port: int, access_log: str) -> S
     scene = Scene(yaml.safe_load(shipped.read_text(encoding="utf-8")))
     document = scene.document
     document["listeners"] = [{"listen": f"127.0.0.1:{port}"}]
+    document["children"] = 1
     document["access_log"] = {"path": access_log, "format": "combined_upstream", "flush": "200ms"}
     for name in document.get("allowlists", {}):
         document["allowlists"][name] = {"rules": [{"deny": "all"}]}

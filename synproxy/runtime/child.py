@@ -1,7 +1,8 @@
-"""The process that serves: listeners, signals, the timer, reload and drain.
+"""The process that serves: connections, the timer, its part of a reload, drain.
 
-Signals have nginx's meanings: HUP reloads the configuration, USR1 reopens the logs, QUIT and TERM
-drain (TERM is what systemd sends, so it drains too), a second TERM or INT ends at once.
+It is started by the supervisor as ``python -m synproxy.runtime.child FD``, gets its configuration
+and its listening sockets over that descriptor, and never reads the configuration's files. When the
+supervisor dies it drains.
 """
 
 from __future__ import annotations
@@ -9,26 +10,29 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import resource
+import os
 import signal
 import socket
+import sys
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from synproxy import __version__
+from synproxy.config.model import Config
 from synproxy.core.wheel import TimerWheel
 from synproxy.downstream.connection import ClientConnection
-from synproxy.errors import ConfigError
 from synproxy.observe.access_log import AccessLog
 from synproxy.proxy.generation import Generation
 from synproxy.proxy.handler import ProxyHandler
-from synproxy.runtime import logs, systemd
-from synproxy.runtime.listeners import InheritedSockets, open_listener, remove_socket
+from synproxy.runtime import logs
+from synproxy.runtime.acceptor import Acceptor
+from synproxy.runtime.control import Control, ControlError, Facts
+from synproxy.runtime.identity import Identity
+from synproxy.runtime.shares import Shares
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from synproxy.config.addresses import UnixAddress
-    from synproxy.config.model import Config, Listener
+    from collections.abc import Callable
 
 _log = logging.getLogger("synproxy")
 
@@ -38,91 +42,132 @@ _TICK: Final = 0.25
 _HURRIED_TICK: Final = 0.05
 """The same while requests wait for a server to come back."""
 
+_IDLE_GRACE: Final = 0.5
+"""Seconds before idle connections are closed at the end. The next request of a busy one may be on
+its way: it is answered with ``Connection: close`` instead of a reset."""
 
-def serve(load: Callable[[], Config], config: Config, loop: str = "uvloop") -> int:
-    """Serve until a signal ends it; returns the exit code.
 
-    ``load`` reads the configuration again, for a reload; it raises ConfigError.
-    ``loop``: ``uvloop`` or ``asyncio``.
-    """
+def main() -> int:
+    """Serve what the supervisor at the other end of descriptor ``argv[1]`` says."""
     logs.set_up()
-    _raise_fd_limit()
+    channel = socket.socket(fileno=int(sys.argv[1]))
     factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
-    if loop == "uvloop":
+    if sys.argv[2] == "uvloop":
         import uvloop
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(Child(load, config).run())
+        return runner.run(_serve(channel))
+
+
+async def _serve(channel: socket.socket) -> int:
+    child = Child()
+    control = await Control.over(channel, child.supervisor_ended)
+    try:
+        return await child.run(control)
+    except ControlError as error:
+        _log.error("the supervisor: %s", error)
+        return 1
 
 
 class Child:
-    """One serving process."""
+    """One serving process. What others register on ``control`` before it is ready is answered."""
 
-    def __init__(self, load: Callable[[], Config], config: Config) -> None:
-        self._load = load
-        self._config = config
-        self._inherited = InheritedSockets(systemd.listen_sockets())
-        self._servers: dict[str, _Listening] = {}
+    def __init__(self) -> None:
+        self.control: Control
+        self.handler: ProxyHandler
+        self.wheel: TimerWheel
+        self._config: Config
+        self._acceptors: dict[str, Acceptor] = {}
         self._access_log: AccessLog | None = None
+        self._prepared: tuple[Config, Generation, AccessLog | None] | None = None
+        self._replaced: list[tuple[float, Generation]] = []
         self._hurry = False
-        self._last_watchdog = 0.0
         self._flush_due = 0.0
-        self._watchdog_interval = systemd.watchdog_interval()
         self._drain_deadline = 0.0
-        self._done: asyncio.Event
-        self._drained: asyncio.Event
-
-    async def run(self) -> int:
-        """Open the listeners, serve, drain."""
-        loop = asyncio.get_running_loop()
         self._done = asyncio.Event()
         self._drained = asyncio.Event()
-        self._loop = loop
+
+    async def run(self, control: Control) -> int:
+        """Take the listeners, serve, drain."""
+        self.control = control
+        self._loop = loop = asyncio.get_running_loop()
+        self._handle_signals()
+        order = await control.ask("order", pid=os.getpid(), version=__version__)
+        self._shares = Shares(order["shares"])
+        self._slot = order["slot"]
+        _pin(order["core"])
+        if order["identity"] is not None:
+            Identity(**order["identity"]).assume()
+        self._config = config = Config.model_validate(order["config"])
         self.wheel = TimerWheel(loop.time(), _TICK)
-        self.handler = ProxyHandler(Generation(self._config, self.wheel), self.wheel, loop, None)
         try:
-            self._log_to(AccessLog(self._config.access_log))
-            await self._listen(self._config)
-        except OSError as error:
-            _log.error("cannot start: %s", error)
-            self._close_listeners(self._servers)
+            self.handler = ProxyHandler(Generation(config, self.wheel), self.wheel, loop, None)
+            self._log_to(AccessLog(config.access_log))
+        except (OSError, ValueError) as error:
+            await control.ask("failed", reason=str(error))
             return 1
-        for name in self._inherited.unused():
-            _log.warning("no listener of the configuration has the inherited socket %s", name)
-        for number, action in (
-            (signal.SIGHUP, self._reload_soon),
-            (signal.SIGUSR1, self._reopen_logs),
-            (signal.SIGTERM, self._stop),
-            (signal.SIGQUIT, self._stop),
-            (signal.SIGINT, self._stop),
-        ):
-            loop.add_signal_handler(number, action)
         self._tick()
         # What is loaded now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        systemd.ready(self._status())
-        _log.info("ready: %s", self._status())
+        self._register()
+        self._listen(order["sockets"])
+        await control.ask("ready", status=self._status())
         await self._done.wait()
         await self._drain()
         if self._access_log is not None:
             self._access_log.close()
         return 0
 
+    def _handle_signals(self) -> None:
+        """As nginx's workers, but TERM drains. What a terminal sends to all is the supervisor's."""
+        for number, action in (
+            (signal.SIGTERM, self.stop),
+            (signal.SIGQUIT, self.stop),
+            (signal.SIGUSR1, self._reopen_logs),
+        ):
+            self._loop.add_signal_handler(number, action)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGWINCH):
+            signal.signal(number, signal.SIG_IGN)
+
+    def _register(self) -> None:
+        """The supervisor's questions."""
+        for question, answer in (
+            ("ping", partial(_then_nothing, lambda: None)),
+            ("prepare", self._prepare),
+            ("commit", self._commit),
+            ("forget", self._forget),
+            ("status", self._facts),
+            ("reopen", partial(_then_nothing, self._reopen_logs)),
+            ("deafen", partial(_then_nothing, self._deafen)),
+            ("drain", partial(_then_nothing, self.stop)),
+        ):
+            self.control.register(question, answer)
+
+    def supervisor_ended(self) -> None:
+        """Without it nobody reloads or replaces this process: let what is open end."""
+        self.stop()
+
     # --- listeners
 
-    async def _listen(self, config: Config) -> None:
-        for listener in config.listeners:
-            if listener.listen in self._servers:
-                continue
-            listening = _Listening(listener, *open_listener(listener, self._inherited))
-            self._servers[listener.listen] = listening
-            await listening.start(self._loop, self.handler)
+    def _listen(self, sockets: dict[str, int]) -> None:
+        def factory() -> ClientConnection:
+            return ClientConnection(self.handler)
 
-    def _close_listeners(self, names: Iterable[str]) -> None:
-        for name in list(names):
-            self._servers.pop(name).close()
+        connections = self.handler.connections
+        for name, fd in sockets.items():
+            sock = socket.socket(fileno=fd)
+            sock.setblocking(False)
+            self._acceptors[name] = Acceptor(
+                self._loop, sock, factory, self._shares, connections.__len__
+            )
+
+    def _deafen(self) -> None:
+        """Take no new connections; those that wait already are taken."""
+        self._shares.free(self._slot)
+        for acceptor in self._acceptors.values():
+            acceptor.close()
 
     # --- the access log
 
@@ -145,52 +190,70 @@ class Child:
         if self._access_log is not None and now >= self._flush_due:
             self._flush_due = now + self._config.access_log.flush
             self._access_log.flush()
-        interval = self._watchdog_interval
-        if interval is not None and now - self._last_watchdog >= interval:
-            self._last_watchdog = now
-            systemd.watchdog()
         if self.handler.draining:
             self._look_at_drain()
+        else:
+            self._shares.set(self._slot, len(self.handler.connections))
+        if self._replaced and now >= self._replaced[0][0]:
+            self._cut_replaced()
         tick = _HURRIED_TICK if self.wheel.hurried else _TICK
         self._timer = self._loop.call_later(tick, self._tick)
 
-    # --- reload
+    # --- reload: what may fail is done before anything changes
 
-    def _reload_soon(self) -> None:
-        task = self._loop.create_task(self.reload())
-        self._reloading = task  # a task without a reference may be collected
-
-    async def reload(self) -> bool:
-        """Load the configuration again; a bad one leaves the old one running."""
-        systemd.reloading()
-        before = set(self._servers)
+    def _prepare(self, arguments: Facts) -> Facts:
+        self._forget(arguments)
+        config = Config.model_validate(arguments["config"])
         access_log = self._access_log
         try:
-            config = self._load()
             generation = Generation(config, self.wheel, self.handler.generation)
             if config.access_log != self._config.access_log:
                 access_log = AccessLog(config.access_log)
-            await self._listen(config)
-        except (ConfigError, OSError, ValueError) as error:
-            self._close_listeners(set(self._servers) - before)
-            if access_log is not None and access_log is not self._access_log:
-                access_log.close()
-            _log.error("reload failed, the old configuration stays: %s", error)
-            systemd.ready(f"reload failed; {self._status()}")
-            return False
+        except (OSError, ValueError) as error:
+            raise ControlError(str(error)) from error
+        self._prepared = config, generation, access_log
+        return {}
+
+    def _commit(self, arguments: Facts) -> Facts:
+        if self._prepared is None:
+            raise ControlError("nothing is prepared")
+        config, generation, access_log = self._prepared
+        self._prepared = None
         old = self.handler.generation
+        generation.take_over(old)
         self.handler.use(generation)
         old.retire()
         self._config = config
         self._log_to(access_log)
-        self._close_listeners(before - {listener.listen for listener in config.listeners})
-        _log.info("reloaded: %s", self._status())
-        systemd.ready(self._status())
-        return True
+        if config.reload_grace:
+            self._replaced.append((self._loop.time() + config.reload_grace, old))
+        return {"status": self._status()}
+
+    def _forget(self, arguments: Facts) -> Facts:
+        """Another child could not prepare."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and prepared[2] not in (None, self._access_log):
+            assert prepared[2] is not None
+            prepared[2].close()
+        return {}
+
+    def _cut_replaced(self) -> None:
+        """End what still follows a configuration that was replaced too long ago."""
+        _, generation = self._replaced.pop(0)
+        late = [
+            connection
+            for connection in self.handler.connections
+            if getattr(connection.exchange, "generation", None) is generation
+        ]
+        if late:
+            _log.warning("cut %d connections that follow a replaced configuration", len(late))
+        for connection in late:
+            connection.transport.abort()
 
     # --- the end
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Drain; a second time: end at once."""
         if self._done.is_set():
             self._hurry = True
             self._drained.set()
@@ -198,14 +261,14 @@ class Child:
 
     async def _drain(self) -> None:
         """Take no new connection, let what is open end, and cut what does not in time."""
+        self._deafen()
+        await asyncio.sleep(0)  # what was accepted last becomes a connection
         connections = self.handler.connections
-        systemd.stopping(f"draining {len(connections)} connections")
         _log.info("draining %d connections", len(connections))
-        self._close_listeners(self._servers)
         self.handler.draining = True
         self.handler.watches.drain()
-        for connection in list(connections):
-            connection.shut_down_idle()
+        if connections:
+            self._loop.call_later(_IDLE_GRACE, self._close_idle)
         self._drain_deadline = self._loop.time() + self._config.shutdown_timeout
         self._look_at_drain()
         await self._drained.wait()
@@ -217,47 +280,44 @@ class Child:
         await asyncio.sleep(0)
         self._timer.cancel()
 
+    def _close_idle(self) -> None:
+        for connection in list(self.handler.connections):
+            connection.shut_down_idle()
+        self._look_at_drain()
+
     def _look_at_drain(self) -> None:
         if not self.handler.connections or self._hurry or self._loop.time() >= self._drain_deadline:
             self._drained.set()
 
+    # --- what the supervisor tells others
+
     def _status(self) -> str:
         generation = self.handler.generation
-        return (
-            f"listening on {', '.join(self._servers)}; {len(generation.routes)} routes, "
-            f"{len(generation.pools)} pools"
-        )
+        return f"{len(generation.routes)} routes, {len(generation.pools)} pools"
+
+    def _facts(self, arguments: Facts) -> Facts:
+        return {
+            "pid": os.getpid(),
+            "connections": len(self.handler.connections),
+            "idle": {
+                name: pool.idle_connections for name, pool in self.handler.generation.pools.items()
+            },
+        }
 
 
-class _Listening:
-    """A listener with its socket and asyncio's server."""
-
-    def __init__(self, listener: Listener, sock: socket.socket, ours: UnixAddress | None) -> None:
-        self._listener = listener
-        self._sock = sock
-        self._ours = ours
-        self._server: asyncio.Server | None = None
-
-    async def start(self, loop: asyncio.AbstractEventLoop, handler: ProxyHandler) -> None:
-        def factory() -> ClientConnection:
-            return ClientConnection(handler)
-
-        backlog = self._listener.backlog
-        if self._sock.family == socket.AF_UNIX:
-            self._server = await loop.create_unix_server(factory, sock=self._sock, backlog=backlog)
-        else:
-            self._server = await loop.create_server(factory, sock=self._sock, backlog=backlog)
-
-    def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        self._sock.close()
-        if self._ours is not None:
-            remove_socket(self._ours)
+def _then_nothing(action: Callable[[], None], arguments: Facts) -> Facts:
+    action()
+    return {}
 
 
-def _raise_fd_limit() -> None:
-    """Use what the system allows (nginx ``worker_rlimit_nofile``): two descriptors a request."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _pin(core: int | None) -> None:
+    if core is not None:
+        try:
+            os.sched_setaffinity(0, {core})
+        except OSError as error:
+            _log.warning("cpu_affinity: cannot use core %d: %s", core, error.strerror)
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        sys.exit(main())

@@ -1,4 +1,7 @@
-"""Listening sockets: made here, or inherited from systemd."""
+"""Listening sockets: made here, inherited from systemd, or from the supervisor before us.
+
+The supervisor keeps them open, whatever becomes of its children.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,53 @@ class InheritedSockets:
     def unused(self) -> list[str]:
         """Addresses of the sockets that no listener of the configuration asked for."""
         return [str(sock.getsockname()) for sock in self._sockets]
+
+
+class ListeningSockets:
+    """Those of the supervisor, by the address in the configuration."""
+
+    def __init__(self, inherited: InheritedSockets, ours: Iterable[str] = ()) -> None:
+        self.inherited = inherited
+        self._sockets: dict[str, socket.socket] = {}
+        self._ours = set(ours)
+        """UNIX sockets that are removed with their listener."""
+
+    def open(self, listeners: Iterable[Listener]) -> list[str]:
+        """Open what is not open yet; which ones that were.
+
+        :raises OSError: one cannot be bound; then none was opened.
+        """
+        opened: list[str] = []
+        try:
+            for listener in listeners:
+                name = listener.listen
+                if name in self._sockets:
+                    continue
+                self._sockets[name], ours = open_listener(listener, self.inherited)
+                opened.append(name)
+                if ours is not None:
+                    self._ours.add(name)
+        except OSError:
+            self.close(opened)
+            raise
+        return opened
+
+    def fds(self, names: Iterable[str] | None = None) -> dict[str, int]:
+        """The descriptors of all, or some, for other processes."""
+        return {name: self._sockets[name].fileno() for name in names or self._sockets}
+
+    @property
+    def ours(self) -> list[str]:
+        return sorted(self._ours)
+
+    def close(self, names: Iterable[str], *, remove: bool = True) -> None:
+        """Close some; ``remove``: also the files of UNIX sockets that we made."""
+        for name in list(names):
+            self._sockets.pop(name).close()
+            address = parse_listen(name)
+            if name in self._ours and isinstance(address, UnixAddress) and remove:
+                remove_socket(address)
+            self._ours.discard(name)
 
 
 def open_listener(

@@ -31,6 +31,8 @@ class Synproxy(ProxyProcess):
         known = {**(values or {}), "@PORT@": str(self.port), "@RUN@": str(directory)}
         for old, new in known.items():
             configuration = configuration.replace(old, new)
+        if "\nchildren:" not in configuration:
+            configuration += "children: 1\n"  # what most tests observe is in one process
         self.file = directory / "synproxy.yaml"
         self.file.write_text(configuration)
 

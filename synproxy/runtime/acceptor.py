@@ -1,0 +1,130 @@
+"""Takes connections from a listening socket that all children share.
+
+asyncio's own servers accept all that wait as soon as one child wakes up, which leaves thousands of
+long polls with whoever was first (docs/adr/0012). Here a child accepts a few at a time, and only
+one that has not more than its share at once. Must not know what happens on a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from synproxy.runtime.shares import Shares
+
+_BATCH: Final = 16
+"""Connections accepted before the child does other work."""
+_STEP_BACK: Final = 0.001
+"""Seconds for which a child with more than its share leaves connections to the others."""
+_EXHAUSTED_REST: Final = 0.5
+"""Seconds without accepting when there are no file descriptors left (nginx: the same)."""
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_HANDSHAKE_TIMEOUT: Final = 60.0
+"""Seconds (nginx ``ssl_handshake_timeout``'s default in its stream module)."""
+
+_log = logging.getLogger("synproxy")
+
+
+class Acceptor:
+    """One listener of one child. ``connections`` counts what the child has open."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        factory: Callable[[], asyncio.BaseProtocol],
+        shares: Shares,
+        connections: Callable[[], int],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.factory = factory
+        self.tls = tls
+        """New connections get this context; it may be replaced at any time."""
+        self._loop = loop
+        self._sock = sock
+        self._shares = shares
+        self._connections = connections
+        self._starting: set[asyncio.Task[Any]] = set()
+        self._stepped_back = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._exhausted = False
+        self._accept_more()
+
+    def close(self) -> None:
+        """Take what waits already, and nothing after that. The socket stays with the supervisor."""
+        if self._sock.fileno() < 0:
+            return
+        self._pause(None)
+        while (connection := self._accept()) is not None:
+            self._start(connection)
+        self._pause(None)
+        self._sock.close()
+
+    # --- accepting
+
+    def _readable(self) -> None:
+        for _ in range(_BATCH):
+            if self._shares.above(self._connections() + len(self._starting)):
+                if not self._stepped_back:
+                    self._stepped_back = True
+                    self._pause(_STEP_BACK)
+                    return
+                self._stepped_back = False  # nobody else took it
+            connection = self._accept()
+            if connection is None:
+                return
+            self._start(connection)
+
+    def _accept(self) -> socket.socket | None:
+        try:
+            connection, _ = self._sock.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            self._stepped_back = False
+            return None
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                _log.error("cannot accept: %s", error.strerror)
+            elif not self._exhausted:
+                self._exhausted = True
+                _log.error("cannot accept: %s; raise LimitNOFILE", error.strerror)
+            self._pause(_EXHAUSTED_REST)
+            return None
+        self._exhausted = False
+        connection.setblocking(False)
+        return connection
+
+    def _start(self, connection: socket.socket) -> None:
+        task = self._loop.create_task(self._connect(connection))
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+
+    async def _connect(self, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(
+                self.factory,
+                connection,
+                ssl=self.tls,
+                ssl_handshake_timeout=_HANDSHAKE_TIMEOUT if self.tls is not None else None,
+            )
+        except OSError as error:  # ssl.SSLError is one, too: the client's, and no news
+            _log.debug("a connection ended before it began: %s", error)
+            connection.close()
+
+    # --- pausing
+
+    def _pause(self, seconds: float | None) -> None:
+        self._loop.remove_reader(self._sock.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self._accept_more) if seconds else None
+
+    def _accept_more(self) -> None:
+        self._timer = None
+        self._loop.add_reader(self._sock.fileno(), self._readable)

@@ -1,0 +1,292 @@
+"""The children as the supervisor sees them: started, ready, ended, started again.
+
+A child is a fresh interpreter, not a fork: the supervisor has a running loop (docs/adr/0012). Must
+not know signals, nor what is asked of children besides their start and end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+
+from synproxy import __version__
+from synproxy.runtime.control import Control, ControlError, Facts
+from synproxy.runtime.shares import SLOTS, Shares
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from synproxy.runtime.identity import Identity
+
+START_TIMEOUT: Final = 60.0
+"""Seconds that a child may take until it serves."""
+_STEADY: Final = 10.0
+"""Seconds after which a child that serves has proved that it can."""
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 15.0
+"""Seconds before a child that keeps crashing is started again: twice the last time, up to this."""
+
+_log = logging.getLogger("synproxy")
+
+
+def pause_before_restart(crashes: int) -> float:
+    """Seconds; ``crashes`` in a row, each soon after the start, before this one."""
+    return min(_FIRST_PAUSE * 2.0 ** (crashes - 1), _LONGEST_PAUSE) if crashes else 0.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What children serve. A reload makes a new one."""
+
+    config: Facts
+    loop: str
+    sockets: Mapping[str, int]
+    identity: Identity | None
+    pin: bool
+
+
+class Offspring:
+    """One child process in its slot."""
+
+    def __init__(self, family: Family, order: Order, slot: int, crashes: int = 0) -> None:
+        self._family = family
+        self.order = order
+        self.slot = slot
+        self.crashes = crashes
+        self.reason = ""
+        """Why it could not start."""
+        self.status = ""
+        self.leaving = False
+        """It was told to end, so it is not started again."""
+        self.wanted = False
+        """A start or a reload waits for it."""
+        self._began = asyncio.get_running_loop().time()
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", "synproxy.runtime.child", str(theirs.fileno()), order.loop]
+        fds = [theirs.fileno(), family.shares.fd, *order.sockets.values()]
+        environment = {
+            name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN
+        }
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 (our own program)
+                command, pass_fds=fds, env=environment, stdin=subprocess.DEVNULL
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self.control = Control()
+        self.control.register("order", self._give_order)
+        self.control.register("ready", self._is_ready)
+        self.control.register("failed", self._has_failed)
+        self._attach = asyncio.ensure_future(self._connect(ours))
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def serves(self) -> bool:
+        """Ready, and not told to end."""
+        return self.ready.done() and not self.leaving and self.control.open
+
+    async def _connect(self, sock: socket.socket) -> None:
+        await asyncio.get_running_loop().create_unix_connection(lambda: self.control, sock=sock)
+
+    async def until_ready(self) -> None:
+        """Wait for it.
+
+        :raises ControlError: it ended instead, or takes too long.
+        """
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                await asyncio.shield(self.ready)
+        except TimeoutError:
+            raise ControlError(f"child {self.pid} is not ready in {START_TIMEOUT:g} s") from None
+
+    async def drain(self) -> None:
+        """Tell it to take no new connections and to end when the open ones have."""
+        self.leaving = True
+        try:
+            await self.control.ask("drain")
+        except ControlError:
+            self.signal(signal.SIGTERM)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, unless it has ended."""
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def reap(self) -> bool:
+        """Whether it has ended; then ``reason`` says how."""
+        status = self._process.poll()
+        if status is None:
+            return False
+        ended = (
+            f"was ended by {signal.Signals(-status).name}"
+            if status < 0
+            else f"ended with status {status}"
+        )
+        self.reason = self.reason or f"child {self.pid} {ended}"
+        if not self.ready.done():
+            self.ready.set_exception(ControlError(self.reason))
+            self.ready.exception()  # it may be that nobody waits
+        self.control.close()
+        return True
+
+    @property
+    def crashes_in_a_row(self) -> int:
+        lived = asyncio.get_running_loop().time() - self._began
+        return 0 if self.ready.done() and lived > _STEADY else self.crashes + 1
+
+    # --- what the child says while it starts
+
+    def _give_order(self, arguments: Facts) -> Facts:
+        if arguments["version"] != __version__:
+            _log.warning(
+                "child %d runs version %s, the supervisor %s: `synproxy upgrade` replaces both",
+                *(self.pid, arguments["version"], __version__),
+            )
+        cores = sorted(os.sched_getaffinity(0))
+        return {
+            "config": self.order.config,
+            "sockets": dict(self.order.sockets),
+            "shares": self._family.shares.fd,
+            "slot": self.slot,
+            "identity": asdict(self.order.identity) if self.order.identity is not None else None,
+            "core": cores[(self.slot - 1) % len(cores)] if self.order.pin else None,
+        }
+
+    def _is_ready(self, arguments: Facts) -> Facts:
+        self.status = arguments["status"]
+        if not self.ready.done():
+            self.ready.set_result(None)
+        return {}
+
+    def _has_failed(self, arguments: Facts) -> Facts:
+        self.reason = arguments["reason"]
+        return {}
+
+
+_NOT_FOR_CHILDREN: Final = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})
+
+
+class Family:
+    """All children. ``order`` is what a crashed one is started again with."""
+
+    def __init__(self) -> None:
+        self.shares = Shares.create()
+        self.members: list[Offspring] = []
+        self.order: Order | None = None
+        self.restarts = 0
+        self._pauses: dict[int, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+
+    @property
+    def serving(self) -> list[Offspring]:
+        return [child for child in self.members if child.serves]
+
+    async def start(self, order: Order, count: int) -> None:
+        """Start children for an order, and wait until all serve.
+
+        :raises ControlError: one could not; then none of them is left.
+        """
+        new = [self._spawn(order) for _ in range(count)]
+        for child in new:
+            child.wanted = True
+        try:
+            for child in new:
+                await child.until_ready()
+            for child in new:
+                child.wanted = False
+                if child not in self.members:
+                    raise ControlError(child.reason)
+        except BaseException:
+            for child in new:
+                child.leaving = True
+                child.signal(signal.SIGKILL)
+            raise
+
+    def _spawn(self, order: Order, slot: int = 0, crashes: int = 0) -> Offspring:
+        child = Offspring(self, order, slot or self._free_slot(), crashes)
+        self.members.append(child)
+        self.shares.use(max(child.slot for child in self.members))
+        return child
+
+    def _free_slot(self) -> int:
+        taken = {child.slot for child in self.members} | set(self._pauses)
+        return next(slot for slot in range(1, SLOTS + 1) if slot not in taken)
+
+    async def retire(self, children: list[Offspring]) -> None:
+        """Let children end: none takes connections any more when this returns."""
+        for child in children:
+            child.leaving = True
+        await asyncio.gather(
+            *(child.control.ask("deafen") for child in children), return_exceptions=True
+        )
+        await asyncio.gather(*(child.drain() for child in children))
+
+    def reap(self) -> None:
+        """After SIGCHLD: see who has ended, and start again what was not told to."""
+        for child in [child for child in self.members if child.reap()]:
+            self.members.remove(child)
+            self.shares.free(child.slot)
+            self._changed.set()
+            if child.leaving or self.order is None or child.wanted:
+                continue  # a start or a reload that fails says so itself
+            crashes = child.crashes_in_a_row
+            pause = pause_before_restart(crashes - 1)
+            _log.error("%s; started again in %g s", child.reason, pause)
+            self._pauses[child.slot] = asyncio.get_running_loop().call_later(
+                pause, self._start_again, child.slot, crashes
+            )
+
+    def _start_again(self, slot: int, crashes: int) -> None:
+        del self._pauses[slot]
+        if self.order is None:
+            return
+        self.restarts += 1
+        task = asyncio.ensure_future(self._watch_start(self._spawn(self.order, slot, crashes)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _watch_start(self, child: Offspring) -> None:
+        try:
+            await child.until_ready()
+        except ControlError as error:
+            _log.error("%s", error)
+            child.signal(signal.SIGKILL)
+            return
+        _log.info("child %d serves", child.pid)
+        if self.order is not None and child.order is not self.order:
+            # A reload came between: another child takes its place.
+            slot = self._free_slot()
+            self._pauses[slot] = asyncio.get_running_loop().call_later(
+                0, self._start_again, slot, 0
+            )
+            await child.drain()
+
+    def abandon(self) -> None:
+        """Start nobody again."""
+        self.order = None
+        for pause in self._pauses.values():
+            pause.cancel()
+        self._pauses.clear()
+
+    async def until_gone(self) -> None:
+        """Wait until no child is left."""
+        while self.members:
+            self._changed.clear()
+            self.reap()
+            if self.members:
+                await self._changed.wait()
