@@ -23,6 +23,7 @@ from synproxy.cli import (
     replay,
     routes,
     run,
+    take_over,
 )
 from synproxy.cli.doctor import command as doctor
 from synproxy.cli.problems import DEFAULT_CONFIG
@@ -39,7 +40,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-q", dest="test_quiet", action="store_true", help="with -t: mistakes only")
     parser.add_argument("-c", dest="test_config", type=Path, metavar="FILE", help="with -t: FILE")
     subparsers = parser.add_subparsers(metavar="COMMAND", dest="command")
-    for command in (run, init, import_nginx, check, lint, doctor, explain, routes, replay, demo):
+    for command in (
+        run,
+        init,
+        import_nginx,
+        check,
+        lint,
+        doctor,
+        explain,
+        routes,
+        replay,
+        take_over,
+        demo,
+    ):
         command.add_parser(subparsers)
     manage.add_parsers(subparsers)
     return parser
