@@ -4,7 +4,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-synapse lab check format bench fuzz clean
+.PHONY: help demo test test-synapse lab check format bench compiled fuzz clean
 
 help:
 	@echo "make demo    stand-in Synapse workers behind synproxy, and curl lines to try"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-synapse  the part with a real Synapse and its workers"
 	@echo "make lab     that Synapse with synproxy in front, to try by hand"
 	@echo "make check   format, lint, types, import contracts"
+	@echo "make compiled  a wheel with the hot path compiled by mypyc, in dist/"
 	@echo 'make bench   what requests cost beside nginx, HAProxy, Caddy (ARGS="--quick --only a")'
 
 # --- what the commands need
@@ -43,6 +44,14 @@ test-tools:
 	@command -v wrk >/dev/null || $(MAKE) --no-print-directory apt-wrk
 	@command -v curl >/dev/null || $(MAKE) --no-print-directory apt-curl
 
+.PHONY: compile-tools
+compile-tools:
+	@command -v cc >/dev/null || $(MAKE) --no-print-directory apt-gcc
+	@test -e /usr/include/stdlib.h || $(MAKE) --no-print-directory apt-libc6-dev
+	@$(PYTHON) -c 'import os, sysconfig as s, sys; \
+	  sys.exit(not os.path.exists(s.get_path("include") + "/Python.h"))' || \
+	  $(MAKE) --no-print-directory apt-python3-dev
+
 bench-tools: test-tools
 	@test -x /usr/sbin/haproxy || command -v haproxy >/dev/null || $(MAKE) --no-print-directory apt-haproxy
 	@command -v caddy >/dev/null || $(MAKE) --no-print-directory apt-caddy
@@ -67,7 +76,7 @@ lab-tools: .venv-synapse/.ready
 demo: .venv/.ready
 	$(BIN)/synproxy demo $(ARGS)
 
-test: .venv/.ready test-tools lab-tools
+test: .venv/.ready test-tools compile-tools lab-tools
 	$(BIN)/python -m pytest $(ARGS)
 
 test-synapse: .venv/.ready lab-tools
@@ -86,13 +95,22 @@ format: .venv/.ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/.ready bench-tools lab-tools
+bench: .venv/.ready bench-tools lab-tools compiled
 	$(BIN)/python -m bench $(ARGS)
 
 # Reloads, binary upgrades and killed children under 2,000 held syncs and wrk: docs/processes.md.
 .PHONY: endurance
 endurance: .venv/.ready test-tools
 	$(BIN)/python -m tests.process.endurance
+
+# The same source with its hot path compiled by mypyc: docs/adr/0016.
+compiled: .venv/.ready compile-tools build/compiled/.ready
+build/compiled/.ready: pyproject.toml $(shell find synproxy -name '*.py')
+	rm -rf build/compiled dist
+	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/uv build --quiet --out-dir dist
+	$(BIN)/uv pip install --quiet --no-deps --target build/compiled dist/*.whl
+	@touch $@
+	@echo "the wheel is in dist/, and unpacked in build/compiled"
 
 clean:
 	rm -rf .venv .venv-synapse .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

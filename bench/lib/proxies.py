@@ -22,6 +22,8 @@ _PYTHON = sys.executable
 SYNPROXY_PYTHON = os.environ.get("SYNPROXY_PYTHON", _PYTHON)
 """The interpreter that runs synproxy; another one of the same version may be built better."""
 _SYNPROXY = "import sys; from synproxy.cli.main import main; sys.exit(main())"
+COMPILED = Path(__file__).parents[2] / "build" / "compiled"
+"""What ``make compiled`` leaves: the same synproxy, its hot path compiled by mypyc."""
 
 
 def _able(setup: Setup) -> str:
@@ -55,6 +57,15 @@ def _nginx(directory: Path, port: int, setup: Setup) -> list[str]:
 
 def _synproxy(directory: Path, port: int, setup: Setup) -> list[str]:
     return [SYNPROXY_PYTHON, "-c", _SYNPROXY, "run", "--config", f"{directory}/synproxy.yaml"]
+
+
+def _compiled(directory: Path, port: int, setup: Setup) -> list[str]:
+    python, option, code, *rest = _synproxy(directory, port, setup)
+    return [python, option, f"import sys; sys.path.insert(0, {str(COMPILED)!r}); {code}", *rest]
+
+
+def _compiled_unable(setup: Setup) -> str:
+    return _synproxy_unable(setup) if COMPILED.exists() else "not built: make compiled"
 
 
 def _synproxy_unable(setup: Setup) -> str:
@@ -126,6 +137,14 @@ ALL = {
             unable=_synproxy_unable,
         ),
         Proxy(
+            "synproxy-compiled",
+            "the same synproxy from `make compiled`: its hot path compiled by mypyc",
+            _compiled,
+            template="synproxy.yaml",
+            values=_TUNED,
+            unable=_compiled_unable,
+        ),
+        Proxy(
             "relay",
             "not a proxy: bytes copied by uvloop, the floor for Python (bench/relay.py)",
             lambda directory, port, setup: [
@@ -163,7 +182,7 @@ ALL = {
         ),
     )
 }
-USUAL = ("nginx", "haproxy", "caddy", "aiohttp", "synproxy")
+USUAL = ("nginx", "haproxy", "caddy", "aiohttp", "synproxy", "synproxy-compiled")
 
 
 def named(names: str) -> list[Proxy]:

@@ -26,9 +26,9 @@ once (HAProxy ``spread-checks``)."""
 class Status:
     """Plain numbers, for the balancer looks at them on every request that is not at home."""
 
-    UP = 0
-    RESTARTING = 1
-    DOWN = 2
+    UP: Final = 0
+    RESTARTING: Final = 1
+    DOWN: Final = 2
 
 
 class Health:

@@ -260,6 +260,7 @@ class AllDown(Balancer):
         return None
 
 
+@pytest.mark.interpreted
 async def test_questions_that_no_server_can_take_end_at_once(sockets: Path) -> None:
     """However many there are: their end must not nest."""
     async with House(sockets) as house:

@@ -444,6 +444,7 @@ def reachable(start: object) -> Iterable[object]:
             waiting += [getattr(item, name) for name in slots if hasattr(item, name)]
 
 
+@pytest.mark.interpreted
 def test_no_token_is_kept_and_none_is_shown() -> None:
     desk = Desk()
     desk.key(MAT)
