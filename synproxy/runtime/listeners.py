@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from synproxy.config.addresses import TcpAddress, UnixAddress, parse_listen
+from synproxy.runtime import systemd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +35,11 @@ class InheritedSockets:
                 return sock
         return None
 
+    @property
+    def count(self) -> int:
+        """How many nobody has taken yet."""
+        return len(self._sockets)
+
     def unused(self) -> list[str]:
         """Addresses of the sockets that no listener of the configuration asked for."""
         return [str(sock.getsockname()) for sock in self._sockets]
@@ -47,6 +53,7 @@ class ListeningSockets:
         self._sockets: dict[str, socket.socket] = {}
         self._ours = set(ours)
         """UNIX sockets that are removed with their listener."""
+        self._made: set[str] = set()
 
     def open(self, listeners: Iterable[Listener]) -> list[str]:
         """Open what is not open yet; which ones that were.
@@ -59,8 +66,11 @@ class ListeningSockets:
                 name = listener.listen
                 if name in self._sockets:
                     continue
+                known = self.inherited.count
                 self._sockets[name], ours = open_listener(listener, self.inherited)
                 opened.append(name)
+                if self.inherited.count == known:
+                    self._made.add(name)
                 if ours is not None:
                     self._ours.add(name)
         except OSError:
@@ -71,6 +81,12 @@ class ListeningSockets:
     def fds(self, names: Iterable[str] | None = None) -> dict[str, int]:
         """The descriptors of all, or some, for other processes."""
         return {name: self._sockets[name].fileno() for name in names or self._sockets}
+
+    def store(self) -> None:
+        """Let systemd keep what did not come from it, so that a restart refuses nobody."""
+        for name in sorted(self._made):
+            systemd.store(name, self._sockets[name].fileno())
+        self._made.clear()
 
     @property
     def ours(self) -> list[str]:
@@ -84,6 +100,7 @@ class ListeningSockets:
             if name in self._ours and isinstance(address, UnixAddress) and remove:
                 remove_socket(address)
             self._ours.discard(name)
+            self._made.discard(name)
 
 
 def open_listener(

@@ -121,6 +121,7 @@ class Supervisor:
             return 0 if self._done.is_set() else 1
         for name in self._sockets.inherited.unused():
             _log.warning("no listener of the configuration has the inherited socket %s", name)
+        self._sockets.store()
         self._tell_ready()
         _log.info("ready: %s", self.status())
         if predecessor is not None:
@@ -288,7 +289,10 @@ class Supervisor:
         except (ConfigError, OSError, ValueError, ControlError) as error:
             self._sockets.close(opened)
             return str(error)
+        for name in unwanted:
+            systemd.unstore(name)
         self._sockets.close(unwanted)
+        self._sockets.store()
         self.config = config
         return ""
 
@@ -402,7 +406,9 @@ class Supervisor:
                 await service.stop()
             self._family.abandon()
             await self._family.retire(list(self._family.members))
-            self._sockets.close(self._sockets.fds(), remove=not handed_over)
+            # What systemd keeps goes on to take connections for the next start.
+            kept = handed_over or systemd.manages()
+            self._sockets.close(self._sockets.fds(), remove=not kept)
             await self._until_gone()
             await self._office.close()
 

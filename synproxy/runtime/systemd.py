@@ -10,14 +10,15 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Sequence
 
 LISTEN_FDS_START = 3  # SD_LISTEN_FDS_START
 
 _logger = logging.getLogger(__name__)
 
 
-def notify(state: str) -> bool:
-    """Send lines such as ``READY=1`` or ``STATUS=...`` to the service manager.
+def notify(state: str, fds: Sequence[int] = ()) -> bool:
+    """Send lines such as ``READY=1`` or ``STATUS=...`` to the service manager, with descriptors.
 
     True if it was sent; False without NOTIFY_SOCKET, or if nobody takes it. Never raises, and
     never waits: a service must not stop because its manager is busy.
@@ -30,7 +31,11 @@ def notify(state: str) -> bool:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
             sender.connect(address)
-            sender.sendall(state.encode("utf-8", "backslashreplace"))
+            data = state.encode("utf-8", "backslashreplace")
+            if fds:
+                socket.send_fds(sender, [data], fds)
+            else:
+                sender.sendall(data)
     except OSError as error:
         _logger.warning("cannot notify the service manager: %s", error)
         return False
@@ -55,6 +60,22 @@ def stopping(status: str = "") -> bool:
 def status(text: str) -> bool:
     """The line that ``systemctl status`` shows."""
     return notify(f"STATUS={_one_line(text)}")
+
+
+def manages() -> bool:
+    """Whether a service manager started us."""
+    return bool(os.environ.get("NOTIFY_SOCKET"))
+
+
+def store(name: str, fd: int) -> bool:
+    """Let the manager keep a socket open (``FileDescriptorStoreMax=``): the next process of this
+    service inherits it as it does those of a ``.socket`` unit."""
+    return notify(f"FDSTORE=1\nFDNAME={_fd_name(name)}", [fd])
+
+
+def unstore(name: str) -> bool:
+    """It need not be kept any longer."""
+    return notify(f"FDSTOREREMOVE=1\nFDNAME={_fd_name(name)}")
 
 
 def watchdog() -> bool:
@@ -115,6 +136,11 @@ def _adopt(fd: int, name: str) -> socket.socket | None:
         return None
     inherited.setblocking(False)
     return inherited
+
+
+def _fd_name(name: str) -> str:
+    """sd_pid_notify_with_fds(3): at most 255 characters, no colon, nothing unprintable."""
+    return "".join(c if c.isprintable() and c.isascii() and c != ":" else "_" for c in name)[-255:]
 
 
 def _one_line(text: str) -> str:

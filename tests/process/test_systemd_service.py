@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,13 +32,19 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
 
 @contextmanager
 def service(
-    directory: Path, port: int, *wrapper: str, **environment: str
+    directory: Path,
+    port: int,
+    *wrapper: str,
+    pass_fds: Sequence[int] = (),
+    **environment: str,
 ) -> Iterator[subprocess.Popen[bytes]]:
     file = directory / "synproxy.yaml"
     file.write_text(CONFIG.format(port=port))
     command = [*wrapper, sys.executable, "-m", "synproxy", "run", "--config", str(file)]
     child = subprocess.Popen(
-        command, env={**os.environ, "NOTIFY_SOCKET": str(directory / "notify"), **environment}
+        command,
+        env={**os.environ, "NOTIFY_SOCKET": str(directory / "notify"), **environment},
+        pass_fds=pass_fds,
     )
     try:
         yield child
@@ -107,3 +113,42 @@ def test_a_socket_of_systemd_serves_the_listener_with_its_address(tmp_path: Path
                 assert child.poll() is None
         child.send_signal(signal.SIGTERM)
         assert child.wait(20) == 0
+
+
+def test_a_restart_refuses_nobody_for_the_manager_keeps_the_sockets(
+    tmp_path: Path, manager: socket.socket
+) -> None:
+    port = free_port()
+    with service(tmp_path, port) as child:
+        data, fds, _, _ = socket.recv_fds(manager, 65536, 4)
+        assert data.decode().splitlines() == ["FDSTORE=1", f"FDNAME=127.0.0.1_{port}"]
+        receive(manager, "READY=1")
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(20) == 0
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        inherit = ["bash", "-c", f'export LISTEN_PID=$$; exec 3<&{fds[0]}; exec "$@"', "bash"]
+        with service(tmp_path, port, *inherit, pass_fds=fds, LISTEN_FDS="1") as child:
+            assert client.makefile("rb").readline() == b"HTTP/1.1 404 Not Found\r\n"
+            child.send_signal(signal.SIGTERM)
+            assert child.wait(20) == 0
+    os.close(fds[0])
+
+
+def test_the_manager_follows_an_upgrade(tmp_path: Path, manager: socket.socket) -> None:
+    port = free_port()
+    with service(tmp_path, port, RUNTIME_DIRECTORY=str(tmp_path)) as child:
+        receive(manager, "READY=1")
+        upgrade = [sys.executable, "-m", "synproxy", "upgrade"]
+        result = subprocess.run([*upgrade, "--socket", tmp_path / "control.sock"], timeout=60)
+        assert result.returncode == 0
+        while True:
+            lines = manager.recv(65536).decode().splitlines()
+            if lines[0].startswith("MAINPID="):
+                break
+        new = int(lines[0].removeprefix("MAINPID="))
+        receive(manager, "READY=1")
+        assert child.wait(20) == 0
+        assert status_line(port) == b"HTTP/1.1 404 Not Found\r\n"
+        os.kill(new, signal.SIGTERM)
+        receive(manager, "STOPPING=1")

@@ -66,8 +66,7 @@ def test_a_bad_configuration_stops_neither_a_start_nor_a_reload_halfway() -> Non
     assert commands == [
         ("ExecStartPre", check),
         ("ExecStart", "synproxy run --config /etc/synproxy/synproxy.yaml"),
-        ("ExecReload", check),
-        ("ExecReload", "/bin/kill -HUP $MAINPID"),
+        ("ExecReload", "synproxy reload --config /etc/synproxy/synproxy.yaml"),
     ]
 
 
