@@ -105,7 +105,13 @@ class Metrics:
         now = self._time()
         route = request.route
         cell = self._get(
-            (route and route.name, request.pool, request.index, method, request.status)
+            (
+                None if route is None else route.name,
+                request.pool,
+                request.index,
+                method,
+                request.status,
+            )
         )
         if cell is None or reason != "ok" or attempt:
             cell = self._cell(request, method, reason, attempt and now - attempt)
@@ -121,9 +127,9 @@ class Metrics:
         ``attempt``: the seconds of its last attempt, if there were others; otherwise 0."""
         pool, status = request.pool, request.status
         name = request.route.name if request.route is not None else None
-        if reason == "ok" and not attempt and status < 500 and status in _CODES:
-            if method in _METHODS:
-                return _of(self._cells, (name, pool, request.index, method, status))
+        usual = reason == "ok" and not attempt and status < 500
+        if usual and status in _CODES and method in _METHODS:
+            return _of(self._cells, (name, pool, request.index, method, status))
         route = name or ""
         server = ""
         code = code_label(status)
@@ -218,7 +224,7 @@ def add_cell(cells: Cells, key: tuple[str, ...], cell: Iterable[float]) -> None:
 def _of(cells: Any, key: Hashable) -> Cell:
     cell: Cell | None = cells.get(key)
     if cell is None:
-        cell = cells[key] = [0] * _CELL
+        cell = cells[key] = [0.0] * _CELL
     return cell
 
 
