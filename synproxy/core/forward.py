@@ -15,6 +15,10 @@ from synproxy.core.head import HeaderBlock
 from synproxy.core.variables import RequestView, Scope, Template, Variables
 from synproxy.errors import DownstreamError
 
+_NO_HOST: Final = b"Host: \r\n"
+"""What a request without an authority has to say so in HTTP/1.1 (RFC 9112 section 3.2); a server
+must refuse one that says nothing. Only HTTP/1.0 clients send none."""
+
 _UNSAFE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -24,7 +28,7 @@ class HeadPlan:
     The result depends on the request line only when ``cacheable`` is false.
     """
 
-    __slots__ = ("_replaced", "_set", "cacheable")
+    __slots__ = ("_has_host", "_replaced", "_set", "cacheable")
 
     def __init__(self, set_header: Mapping[str, str], variables: Variables) -> None:
         self._set: list[tuple[bytes, bytes, Template]] = [
@@ -32,6 +36,7 @@ class HeadPlan:
             for name, text in set_header.items()
         ]
         self._replaced = frozenset(lower for _, lower, _ in self._set)
+        self._has_host = all(text for name, text in set_header.items() if name.lower() == "host")
         self.cacheable = all(template.scope <= Scope.HEADERS for _, _, template in self._set)
 
     def render(self, view: RequestView, block: HeaderBlock) -> tuple[bytes, bytes | None, bool]:
@@ -52,6 +57,8 @@ class HeadPlan:
                 lines.append(b"%b: %b\r\n" % (name, value))
                 if lower == b"connection":
                     close = b"close" in tokens(value)
+            elif lower == b"host" and self._has_host:
+                lines.append(_NO_HOST)
         if block.chunked:
             lines.append(b"Transfer-Encoding: chunked\r\n")
         before: bytes | None = None
@@ -60,6 +67,8 @@ class HeadPlan:
             before = b"".join(lines)
             lines = [b"\r\n"]
         replaced = self._replaced
+        if not block.host and b"host" not in replaced:
+            lines.append(_NO_HOST)
         lines += [line for lower, line in block.forwarded if lower not in replaced]
         lines.append(b"\r\n")
         rest = b"".join(lines)

@@ -189,6 +189,10 @@ REQUESTS: tuple[Exchange, ...] = (
     post("chunked, empty", CHUNKED, body=b"0\r\n\r\n"),
     post("chunked, upper case", b"Transfer-Encoding: CHUNKED", body=CHUNKS),
     post("chunked with trailers", CHUNKED, body=b"1\r\nx\r\n0\r\nX-T: 1\r\nX-U: 2\r\n\r\n"),
+    post(
+        "chunked with a length behind it", CHUNKED, body=b"1\r\nx\r\n0\r\nContent-Length: 5\r\n\r\n"
+    ),
+    post("chunked with a Host behind it", CHUNKED, body=b"1\r\nx\r\n0\r\nHost: evil\r\n\r\n"),
     post("chunked with leading zeroes", CHUNKED, body=b"0005\r\nhello\r\n000\r\n\r\n"),
     post(
         "chunked with a long extension", CHUNKED, body=b"1;" + b"e" * 9000 + b"\r\nx\r\n0\r\n\r\n"

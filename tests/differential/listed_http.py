@@ -82,6 +82,11 @@ HTTP_DIFFERENCES = (
     ),
     # Request fields
     HttpDifference(
+        "host-always-sent",
+        _requests("HTTP/1.0 without Host"),
+        each_head(lambda head: head.replace(b"HTTP/1.1\r\n", b"HTTP/1.1\r\nHost: \r\n", 1)),
+    ),
+    HttpDifference(
         "host-syntax",
         _requests(
             "Host with a user",
@@ -145,6 +150,11 @@ HTTP_DIFFERENCES = (
     HttpDifference("head-limit", _requests("fields over 64k together"), refused(431)),
     HttpDifference("field-count", _requests("300 fields"), refused(431)),
     # Request bodies
+    HttpDifference(
+        "forbidden-trailers",
+        _requests("chunked with a length behind it", "chunked with a Host behind it"),
+        refused(400),
+    ),
     HttpDifference(
         "chunked-request-streamed",
         _requests(

@@ -139,3 +139,19 @@ def test_what_depends_on_the_request_line_is_not_remembered(
     set_header: Mapping[str, str], cacheable: bool
 ) -> None:
     assert plan(set_header).cacheable is cacheable
+
+
+@pytest.mark.parametrize(
+    ("set_header", "lines"),
+    [
+        ({"X": "1", "Host": "$http_host"}, [b"X: 1", b"Host: "]),
+        ({"X": "1"}, [b"X: 1", b"Host: "]),
+        ({"X": "1", "Host": ""}, [b"X: 1"]),  # the administrator's will
+    ],
+)
+def test_a_request_without_a_host_says_so(
+    set_header: Mapping[str, str], lines: list[bytes]
+) -> None:
+    """RFC 9112 section 3.2: a server must refuse HTTP/1.1 without Host, and we speak HTTP/1.1."""
+    head, _, _ = plan(set_header).render(Request(), HeaderBlock([], 100))
+    assert head.split(b"\r\n")[:-2] == lines

@@ -1,1 +1,0 @@
-"""What synproxy tells its operators: metrics and status, over all children."""
