@@ -98,6 +98,11 @@ format: .venv/.ready
 bench: .venv/.ready bench-tools lab-tools compiled
 	$(BIN)/python -m bench $(ARGS)
 
+# Writes docs/hostile.md: what becomes of every collected hostile message.
+.PHONY: hostile
+hostile: .venv/.ready
+	$(BIN)/python -m tests.hostile
+
 # Reloads, binary upgrades and killed children under 2,000 held syncs and wrk: docs/processes.md.
 .PHONY: endurance
 endurance: .venv/.ready test-tools
@@ -111,12 +116,6 @@ build/compiled/.ready: pyproject.toml $(shell find synproxy -name '*.py')
 	$(BIN)/uv pip install --quiet --no-deps --target build/compiled dist/*.whl
 	@touch $@
 	@echo "the wheel is in dist/, and unpacked in build/compiled"
-
-# nginx's own tests: NGINX_TESTS is a clone of https://github.com/nginx/nginx-tests
-.PHONY: nginx-tests
-nginx-tests: .venv/.ready test-tools
-	@command -v perl >/dev/null || $(MAKE) --no-print-directory apt-perl
-	$(BIN)/python -m tests.nginx_suite $(NGINX_TESTS) $(ARGS)
 
 clean:
 	rm -rf .venv .venv-synapse .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

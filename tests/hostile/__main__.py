@@ -1,0 +1,5 @@
+"""``make hostile``: writes docs/hostile.md."""
+
+from tests.hostile.report import main
+
+main()

@@ -1,1 +1,0 @@
-"""nginx's own tests (github.com/nginx/nginx-tests), run against synproxy: `make nginx-tests`."""
