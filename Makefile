@@ -117,5 +117,11 @@ build/compiled/.ready: pyproject.toml $(shell find synproxy -name '*.py')
 	@touch $@
 	@echo "the wheel is in dist/, and unpacked in build/compiled"
 
+# nginx's own tests: NGINX_TESTS is a clone of https://github.com/nginx/nginx-tests
+.PHONY: nginx-tests
+nginx-tests: .venv/.ready test-tools
+	@command -v perl >/dev/null || $(MAKE) --no-print-directory apt-perl
+	$(BIN)/python -m tests.nginx_suite $(NGINX_TESTS) $(ARGS)
+
 clean:
 	rm -rf .venv .venv-synapse .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

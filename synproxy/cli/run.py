@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
         read = partial(load, args.config)
     if config is None:
         return 1
+    from synproxy.admin.listener import AdminListener
     from synproxy.runtime.supervisor import serve  # the other commands need no event loop
 
-    return serve(read, config, args.loop)
+    return serve(read, config, args.loop, [AdminListener()])

@@ -515,6 +515,18 @@ class Maintenance(Section):
     """The text for people."""
 
 
+class Admin(Section):
+    """Where the main process tells what synproxy does. May be written as a bare address.
+
+    Who can connect may read; of a UNIX socket only our user and root can.
+    """
+
+    shorthand: ClassVar[str | None] = "listen"
+
+    listen: Annotated[str, BeforeValidator(_port_as_text)]
+    """``unix:/run/synproxy/admin.sock`` or ``127.0.0.1:9109``: GET /metrics and /status."""
+
+
 class Config(Section):
     """A whole configuration file."""
 
@@ -540,6 +552,8 @@ class Config(Section):
     """What routes with ``maintenance: on`` answer."""
     access_log: AccessLog = AccessLog()
     """One line for each finished request."""
+    admin: Admin | None = None
+    """Metrics and status; absent: neither is counted."""
     shutdown_timeout: Duration = 60.0
     """How long open exchanges may still take after SIGTERM."""
     reload_grace: Duration = 0.0

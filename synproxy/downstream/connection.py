@@ -72,6 +72,8 @@ class Handler(Protocol):
     wheel: TimerWheel
     scheme: bytes
     connections: set[ClientConnection]
+    accepted: int
+    """How many there have been."""
     draining: bool
 
     def begin(self, client: ClientConnection, line: RequestLine, block: HeaderBlock) -> Exchange:
@@ -146,6 +148,7 @@ class ClientConnection(asyncio.Protocol):
                     socket.IPPROTO_TCP, socket.TCP_NODELAY, 0
                 )
         handler.connections.add(self)
+        handler.accepted += 1
         self.deadline = handler.wheel.now + handler.settings.client_header_timeout
         handler.wheel.watch(self)
 

@@ -55,9 +55,12 @@ class Attempts(Relay):
         if handler.access_log is not None:
             self._attempt_started = handler.loop.time()
             self._connect_time = self._header_time = -1.0
+        elif self._detour:
+            self._attempt_started = handler.loop.time()
         if connection is not None:
             self._assign(connection)
         else:
+            self._note("connect", pool.settings.servers[index].address)
             settings = route.settings
             self._connecting = pool.connect(
                 index,
@@ -135,6 +138,8 @@ class Attempts(Relay):
             self.client.close()
             return
         if self.status:
+            if self._handler.metrics is not None:
+                self._handler.metrics.failed(self, error)
             self._release(failed=True)
             self._note_attempt(self.status)
             self._log("upstream_timeout" if _is_timeout(error.failure) else "upstream_error")
@@ -148,6 +153,8 @@ class Attempts(Relay):
         assert pool is not None
         assert route is not None
         failure = error.failure
+        if self._handler.metrics is not None:
+            self._handler.metrics.failed(self, error)
         refused = failure is Failure.REFUSED and pool.watched
         self._release(failed=failure is not Failure.STALE and not refused)
         self._note_attempt(0)
@@ -181,6 +188,7 @@ class Attempts(Relay):
         if self._detour and len(self._detour.tried) >= len(pool.settings.servers):
             self._no_server(failure)
         else:
+            self._note("retry", failure.value)
             self._attempt()
 
     def _may_be_a_restart(self, failure: Failure) -> bool:
@@ -220,6 +228,7 @@ class Attempts(Relay):
             detour.tried.add(self.index)
             detour.cut_by = self.index
             self._sent = False
+        self._note("retry", failure.value)
         self._attempt()
         return True
 
@@ -237,6 +246,7 @@ class Attempts(Relay):
                     return
                 index = balancer.spill(self._key, tried, now)
                 if index is not None:
+                    self._note("spill", pool.settings.servers[index].address)
                     self._attempt(index)
                     return
             self._answer(429, reason="overload", retry_after=_COME_AGAIN)
@@ -245,12 +255,14 @@ class Attempts(Relay):
             return
         target = self.generation.targets[pool.name].fallback
         if target is not None:
+            self._note("fallback", target.pool.name)
             self._use(target)
             self._attempt()
             return
         if pool.watched:
             index = balancer.last_resort(self._key, tried, now)
             if index is not None:
+                self._note("last_resort", pool.settings.servers[index].address)
                 self._attempt(index)
                 return
             if not balancer.any_up:
@@ -270,6 +282,12 @@ class Attempts(Relay):
         self.pool = target.pool
         self.query = split_target(self._line.target)[1]
         self._key = b"" if target.key is None else target.key.render(self)
+
+    def _note(self, event: str, detail: str = "") -> None:
+        """Count a turn of the way, if anybody does."""
+        metrics, pool = self._handler.metrics, self.pool
+        if metrics is not None and pool is not None:
+            metrics.note(event, pool.name, detail)
 
     # --- waiting
 
@@ -308,7 +326,9 @@ class Attempts(Relay):
         if not pool.hold(ticket, confirm=confirm):
             detour.ticket = None
             detour.hold_until = now
+            self._note("hold_full")
             return False
+        self._note("hold")
         self._sent = False
         return True
 
@@ -328,7 +348,9 @@ class Attempts(Relay):
         if not pool.queue(ticket):
             detour.ticket = None
             detour.queue_until = now
+            self._note("queue_full")
             return False
+        self._note("queue")
         return True
 
     def _ticket(self, home: int, deadline: float) -> Ticket:
@@ -356,8 +378,10 @@ class Attempts(Relay):
         detour = self._own_detour()
         now = self._handler.wheel.now
         if detour.queued:
+            self._note("queue_over")
             detour.queue_until = now
         else:
+            self._note("hold_over")
             detour.hold_until = now
         self._attempt()
 

@@ -32,6 +32,24 @@ if TYPE_CHECKING:
 
         def write(self, record: ExchangeRecord) -> None: ...
 
+    class Metrics(Protocol):
+        """Counts; see :class:`synproxy.observe.metrics.Metrics`."""
+
+        def ended(
+            self, request: Request, method: bytes, reason: str, started: float, attempt: float
+        ) -> None:
+            """A request is over. The loop's time when it began, and when its last attempt began,
+            0 if that was at once."""
+
+        def refused(self, client: ClientConnection, error: DownstreamError) -> None:
+            """A head was not accepted."""
+
+        def failed(self, request: Request, error: UpstreamError) -> None:
+            """An attempt failed."""
+
+        def note(self, event: str, pool: str, detail: str) -> None:
+            """A turn in a request's way: one of the names in ``attempts``."""
+
 
 _log = logging.getLogger("synproxy.proxy")
 
@@ -40,6 +58,7 @@ class ProxyHandler:
     """Shared by all client connections of one scheme in one child process."""
 
     __slots__ = (
+        "accepted",
         "access_log",
         "begin",
         "connections",
@@ -48,6 +67,7 @@ class ProxyHandler:
         "keepalive_requests",
         "keepalive_timeout",
         "loop",
+        "metrics",
         "misroutes",
         "scheme",
         "settings",
@@ -67,6 +87,9 @@ class ProxyHandler:
         self.loop = loop
         self.wheel = wheel
         self.access_log = access_log
+        self.accepted = 0
+        """Client connections since the start."""
+        self.metrics: Metrics | None = None
         self.scheme = scheme
         self.draining = False
         self.connections: set[ClientConnection] = set()
@@ -99,6 +122,8 @@ class ProxyHandler:
         )
         client.write(data)
         client.linger()
+        if self.metrics is not None:
+            self.metrics.refused(client, error)
         if self.access_log is not None:
             method, target, version = refused_request_line(head)
             self.access_log.write(

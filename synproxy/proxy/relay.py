@@ -153,9 +153,13 @@ class Relay(Request):
         self._release(failed=False)
         if server is not None:
             server.finish()
-        if self._handler.access_log is not None:
+        handler = self._handler
+        if handler.access_log is not None:
             self._note_attempt(self.status)
             self._log("ok")
+        elif handler.metrics is not None:
+            again = self._attempt_started if self._detour else 0.0
+            handler.metrics.ended(self, self._line.method, "ok", self._started, again)
         self.client.finish()
 
     def server_writable(self, writable: bool) -> None:

@@ -197,14 +197,19 @@ class Request:
         client.finish()
 
     def _log(self, reason: str) -> None:
+        """The request is over: tell whoever wants to know."""
         handler = self._handler
+        metrics = handler.metrics
+        if metrics is not None:
+            again = self._attempt_started if self._detour else 0.0
+            metrics.ended(self, self._line.method, reason, self._started, again)
         if handler.access_log is None:
             return
         block = self.block
         line = self._line
+        duration = handler.loop.time() - self._started
         route, pool = self.route, self.pool
         attempts = self._attempts or []
-        duration = handler.loop.time() - self._started
         handler.access_log.write(
             ExchangeRecord(
                 started=time.time() - duration,

@@ -23,6 +23,8 @@ from synproxy.config.model import Config
 from synproxy.core.wheel import TimerWheel
 from synproxy.downstream.connection import ClientConnection
 from synproxy.observe.access_log import AccessLog
+from synproxy.observe.metrics import Metrics
+from synproxy.observe.snapshot import snapshot
 from synproxy.proxy.generation import Generation
 from synproxy.proxy.handler import ProxyHandler
 from synproxy.runtime import logs
@@ -107,6 +109,8 @@ class Child:
         except (OSError, ValueError) as error:
             await control.ask("failed", reason=str(error))
             return 1
+        self._metrics = Metrics(loop.time)
+        self._count_if_asked()
         self._tick()
         # What is loaded now stays: the collector need not look at it again and again.
         gc.collect()
@@ -139,6 +143,7 @@ class Child:
             ("commit", self._commit),
             ("forget", self._forget),
             ("status", self._facts),
+            ("snapshot", lambda arguments: snapshot(self.handler, self._metrics)),
             ("reopen", partial(_then_nothing, self._reopen_logs)),
             ("deafen", partial(_then_nothing, self._deafen)),
             ("drain", partial(_then_nothing, self.stop)),
@@ -181,6 +186,9 @@ class Child:
     def _reopen_logs(self) -> None:
         if self._access_log is not None:
             self._access_log.reopen()
+
+    def _count_if_asked(self) -> None:
+        self.handler.metrics = self._metrics if self._config.admin is not None else None
 
     # --- the timer
 
@@ -225,6 +233,8 @@ class Child:
         old.retire()
         self._config = config
         self._log_to(access_log)
+        self._metrics.fold()
+        self._count_if_asked()
         if config.reload_grace:
             self._replaced.append((self._loop.time() + config.reload_grace, old))
         return {"status": self._status()}

@@ -36,6 +36,11 @@ class Lobby:
     def __len__(self) -> int:
         return len(self._held) + len(self._queue)
 
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Requests that wait for a restart, and for a place."""
+        return len(self._held), len(self._queue)
+
     # --- coming and going
 
     def hold(self, ticket: Ticket) -> bool:

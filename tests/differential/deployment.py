@@ -89,6 +89,11 @@ def run(proxy: ProxyProcess, recorder: Recorder, cases: list[Case]) -> dict[int,
                 client.close()
             else:
                 clients[case.source] = client
+    # A request whose body nobody read is logged once its client has closed. One loop serves both:
+    # what it has read before this answer it has also finished.
+    with Client(proxy.port, "127.0.0.1") as last:
+        last.send(b"GET /_matrix/client/v3/sync HTTP/1.1\r\nHost: last\r\n\r\n")
+        assert last.read_answer(b"GET") is not None
     attempts: dict[bytes, list[tuple[str, bytes, bytes]]] = {}
     for request in recorder.take():
         attempts.setdefault(request.case, []).append((request.server, request.head, request.body))

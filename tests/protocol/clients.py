@@ -86,6 +86,7 @@ class FakeHandler:
         self.wheel = TimerWheel(1000.0)
         self.connections: set[ClientConnection] = set()
         self.draining = False
+        self.accepted = 0
         self.at_once = at_once
         self.exchanges: list[FakeExchange] = []
         self.refused: list[DownstreamError] = []

@@ -1,0 +1,1 @@
+"""What synproxy tells its operators: metrics and status, over all children."""

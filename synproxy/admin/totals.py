@@ -1,0 +1,75 @@
+"""Sums the snapshots of children, those included that have ended: a counter never falls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+Labels = tuple[str, ...]
+
+
+class Totals:
+    """All children since the start. What one counts after its last snapshot is lost with it."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, dict[str, Any]] = {}
+        """What each child, by process number, has counted."""
+        self._ended: list[dict[str, Any]] = []
+        self.now: dict[str, dict[Labels, float]] = {}
+        self.servers: dict[Labels, int] = {}
+        """The worst that any child thinks of a server, a ``core.health.Status``."""
+        self.errors: dict[str, list[dict[str, Any]]] = {}
+
+    def update(self, snapshots: Iterable[dict[str, Any]]) -> None:
+        """The serving children's latest."""
+        snapshots = list(snapshots)
+        for each in snapshots:
+            self._last[each["pid"]] = {"counts": each["counts"], "cells": each["cells"]}
+        serving = {each["pid"] for each in snapshots}
+        gone = [self._last.pop(pid) for pid in list(self._last) if pid not in serving]
+        if gone:
+            self._ended = [_merged([*self._ended, *gone])]
+        self.now, self.servers, self.errors = {}, {}, {}
+        for each in snapshots:
+            for name, entries in each["now"].items():
+                values = self.now.setdefault(name, {})
+                for labels, value in entries:
+                    values[tuple(labels)] = values.get(tuple(labels), 0) + value
+            for pool, address, status in each["servers"]:
+                key = pool, address
+                self.servers[key] = max(status, self.servers.get(key, 0))
+            for fault, errors in each["errors"].items():
+                self.errors.setdefault(fault, []).extend(errors)
+        for errors in self.errors.values():
+            errors.sort(key=lambda error: error["time"])
+
+    def counted(self) -> dict[str, Any]:
+        """``counts`` and ``cells`` as dicts by labels."""
+        merged = _merged([*self._ended, *self._last.values()])
+        return {
+            kind: {
+                name: {tuple(labels): value for labels, value in entries}
+                for name, entries in merged[kind].items()
+            }
+            for kind in ("counts", "cells")
+        }
+
+
+def _merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    sums: dict[str, dict[str, dict[Labels, Any]]] = {"counts": {}, "cells": {}}
+    for part in parts:
+        for kind, names in sums.items():
+            for name, entries in part[kind].items():
+                values = names.setdefault(name, {})
+                for labels, value in entries:
+                    key = tuple(labels)
+                    if key not in values:
+                        values[key] = value
+                    elif kind == "counts":
+                        values[key] += value
+                    else:
+                        values[key] = [a + b for a, b in zip(values[key], value, strict=True)]
+    return {
+        kind: {name: [[list(k), v] for k, v in values.items()] for name, values in names.items()}
+        for kind, names in sums.items()
+    }

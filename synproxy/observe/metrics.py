@@ -1,0 +1,232 @@
+"""What a child counts: plain numbers, added to when a request ends and when its way turns.
+
+One look-up and three additions a request. Everything that is a state (connections, requests in
+flight, servers) is not counted here but looked at when somebody asks: ``observe.snapshot``. Nothing
+that a client makes up becomes a key: methods are known ones or "other", status codes registered
+ones or a class such as "5xx". Must not know who reads, nor how it is written.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import deque
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from synproxy.core.redact import redact
+from synproxy.errors import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+
+    from synproxy.downstream.connection import ClientConnection
+    from synproxy.errors import DownstreamError, UpstreamError
+    from synproxy.proxy.request import Request
+    from synproxy.upstream.pool import ServerPool
+
+BOUNDS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 35.0, 60.0)
+"""Upper bounds of the duration buckets, in seconds; what takes longer has one of its own. A sync
+is held for 30 s as a rule, so 35 tells those that nothing happened in from those that hang."""
+
+SUM: Final = len(BOUNDS) + 1
+"""Where in a cell the sum of the durations stands, after the buckets."""
+SENT: Final = SUM + 1
+"""Bytes of bodies that clients got."""
+RECEIVED: Final = SUM + 2
+"""Bytes of bodies that clients sent."""
+_CELL: Final = SUM + 3
+
+ERRORS: Final = 100
+"""How many of the latest errors are kept, of those that are the servers' and of those that are the
+clients'."""
+
+_METHODS: Final = {
+    method.encode(): method
+    for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
+}
+_CODES: Final = {status.value: str(status.value) for status in HTTPStatus} | {499: "499", 0: "0"}
+_SERVERS_FAULT: Final = ("upstream_error", "upstream_timeout", "overload")
+
+Cell = list[float]
+"""Requests by duration, then the sums."""
+Cells = dict[tuple[str, ...], Cell]
+
+
+class Metrics:
+    """The counters of one child process, kept over reloads."""
+
+    __slots__ = (
+        "_cells",
+        "_get",
+        "_time",
+        "ends",
+        "errors",
+        "events",
+        "failures",
+        "late",
+        "refusals",
+        "started",
+        "totals",
+    )
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """``clock``: the loop's, in which requests have their times."""
+        self._time = clock
+        self.started = time.time()
+        self._cells: dict[tuple[str | None, ServerPool | None, int, bytes, int], Cell] = {}
+        """What is counted on the common path: answered, below 500, at the first attempt."""
+        self._get = self._cells.get
+        self.totals: Cells = {}
+        """By route, pool, server, method and code. Without a server: no server answered, or not
+        at the first attempt."""
+        self.late: Cells = {}
+        """By pool, server and code: how long the last attempt took, where that is not all."""
+        self.ends: dict[tuple[str, str], int] = {}
+        """Requests that ended otherwise than well, by route and reason."""
+        self.events: dict[tuple[str, str, str], int] = {}
+        """By event, pool, and what else the event is about."""
+        self.failures: dict[tuple[str, str, str], int] = {}
+        """Attempts by pool, server and :class:`Failure`."""
+        self.refusals: dict[str, int] = {}
+        """Heads that were not accepted, by the status of the answer."""
+        self.errors: dict[str, deque[dict[str, Any]]] = {
+            "server": deque(maxlen=ERRORS),
+            "client": deque(maxlen=ERRORS),
+        }
+        """The latest ones, by whose fault they are. Without query, tokens masked."""
+
+    # --- from the data path (proxy.handler.Metrics)
+
+    def ended(
+        self, request: Request, method: bytes, reason: str, started: float, attempt: float
+    ) -> None:
+        """See :class:`synproxy.proxy.handler.Metrics`."""
+        now = self._time()
+        route = request.route
+        cell = self._get(
+            (
+                None if route is None else route.name,
+                request.pool,
+                request.index,
+                method,
+                request.status,
+            )
+        )
+        if cell is None or reason != "ok" or attempt:
+            cell = self._cell(request, method, reason, attempt and now - attempt)
+        started = now - started
+        cell[bisect_left(BOUNDS, started)] += 1
+        cell[SUM] += started
+        cell[SENT] += request.bytes_sent
+        if request.bytes_received:
+            cell[RECEIVED] += request.bytes_received
+
+    def _cell(self, request: Request, method: bytes, reason: str, attempt: float) -> Cell:
+        """Where to count a request that is the first of its kind, or not of the usual kinds.
+        ``attempt``: the seconds of its last attempt, if there were others; otherwise 0."""
+        pool, status = request.pool, request.status
+        name = request.route.name if request.route is not None else None
+        usual = reason == "ok" and not attempt and status < 500
+        if usual and status in _CODES and method in _METHODS:
+            return _of(self._cells, (name, pool, request.index, method, status))
+        route = name or ""
+        server = ""
+        code = code_label(status)
+        if reason != "ok":
+            _add(self.ends, (route, reason))
+        elif pool is not None:
+            server = pool.settings.servers[request.index].address
+            if attempt:
+                late = _of(self.late, (pool.name, server, code))
+                late[bisect_left(BOUNDS, attempt)] += 1
+                late[SUM] += attempt
+                server = ""
+        if reason in _SERVERS_FAULT or status >= 500:
+            self._keep("server", request, reason)
+        elif reason in ("client_error", "client_timeout"):
+            self._keep("client", request, reason)
+        return _of(
+            self.totals,
+            (route, pool.name if pool is not None else "", server, method_label(method), code),
+        )
+
+    def refused(self, client: ClientConnection, error: DownstreamError) -> None:
+        """A head was not accepted."""
+        _add(self.refusals, str(error.status))
+        self.errors["client"].append(
+            {"time": time.time(), "status": error.status, "reason": "client_error"}
+            | {"detail": error.reason, "client": client.remote_addr.decode("ascii", "replace")}
+        )
+
+    def failed(self, request: Request, error: UpstreamError) -> None:
+        """An attempt failed."""
+        pool = request.pool
+        if pool is None:
+            return
+        server = pool.settings.servers[request.index].address
+        _add(self.failures, (pool.name, server, error.failure.value))
+        if error.failure is not Failure.STALE:
+            self._keep("server", request, error.failure.value, error.reason)
+
+    def note(self, event: str, pool: str, detail: str) -> None:
+        """A turn in a request's way."""
+        _add(self.events, (event, pool, detail))
+
+    def _keep(self, fault: str, request: Request, reason: str, detail: str = "") -> None:
+        pool, route = request.pool, request.route
+        known = pool is not None and request.index >= 0
+        self.errors[fault].append(
+            {
+                "time": time.time(),
+                "status": request.status,
+                "reason": reason,
+                "detail": detail,
+                "method": method_label(request.method),
+                "path": redact(request.target.partition(b"?")[0].decode("ascii", "replace"))[:200],
+                "route": route.name if route is not None else "",
+                "pool": pool.name if pool is not None else "",
+                "server": pool.settings.servers[request.index].address if known and pool else "",
+            }
+        )
+
+    # --- for who reads
+
+    def fold(self) -> None:
+        """Give the usual requests their names, and let go of the pools of generations that are
+        over. To be called before ``totals`` is read, and after a reload."""
+        cells, self._cells = self._cells, {}
+        self._get = self._cells.get
+        for (route, pool, index, method, status), cell in cells.items():
+            name = pool.name if pool is not None else ""
+            server = pool.settings.servers[index].address if pool is not None else ""
+            key = route or "", name, server, _METHODS[method], _CODES[status]
+            add_cell(self.totals, key, cell)
+
+
+def method_label(method: bytes) -> str:
+    """A method that HTTP and Matrix know, or "other"."""
+    return _METHODS.get(method, "other")
+
+
+def code_label(status: int) -> str:
+    """A registered status code, 499, 0 for none, or its class."""
+    return _CODES.get(status) or f"{status // 100}xx"
+
+
+def add_cell(cells: Cells, key: tuple[str, ...], cell: Iterable[float]) -> None:
+    """Add a cell to the one of its kind."""
+    into = _of(cells, key)
+    for place, value in enumerate(cell):
+        into[place] += value
+
+
+def _of(cells: Any, key: Hashable) -> Cell:
+    cell: Cell | None = cells.get(key)
+    if cell is None:
+        cell = cells[key] = [0.0] * _CELL
+    return cell
+
+
+def _add(counts: Any, key: Hashable) -> None:
+    counts[key] = counts.get(key, 0) + 1

@@ -1,0 +1,189 @@
+"""Run nginx's own tests through the shim, and through nginx itself, and write docs/nginx-tests.md.
+
+``python -m tests.nginx_suite DIRECTORY [FILE.t ...]``; DIRECTORY is a clone of nginx/nginx-tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.nginx_suite.reasons import CHOSEN, REASONS
+from tests.support.nginx import find_nginx, nginx_version
+from tests.support.paths import ROOT
+
+TIMEOUT = 90  # seconds for one file
+_RESULT = re.compile(r"^(not )?ok (\d+)(?: - (.*?))?(?: # (skip|TODO).*)?$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What became of the tests of one file; ``planned`` is 0 if it did not begin."""
+
+    planned: int
+    passed: int
+    failed: tuple[str, ...]
+    skipped: str = ""
+
+
+def run(directory: Path, file: str, binary: str, notes: Path | None = None) -> Run:
+    """One file with this binary as nginx."""
+    environment = {**os.environ, "TEST_NGINX_BINARY": binary, "PYTHONPATH": str(ROOT)}
+    environment.pop("TEST_NGINX_UNSAFE", None)
+    if os.getuid() == 0:  # workers may read the test's directory
+        environment["TEST_NGINX_GLOBALS"] = "user root;"
+    if notes is not None:
+        environment["SYNPROXY_SHIM_NOTES"] = str(notes)
+    command = ["timeout", "-k", "5", str(TIMEOUT), "perl", f"-I{directory}/lib", file]
+    done = subprocess.run(
+        command, cwd=directory, env=environment, capture_output=True, text=True, errors="replace"
+    )
+    planned, passed, failed, skipped = 0, 0, [], ""
+    for line in done.stdout.splitlines():
+        if plan := re.match(r"1\.\.(\d+)(?: # SKIP (.*))?", line, re.IGNORECASE):
+            planned, skipped = int(plan[1]), plan[2] or ""
+        elif found := _RESULT.match(line):
+            if found[1] and (found[4] or "").lower() != "todo":
+                failed.append(found[3] or found[2])
+            else:
+                passed += 1
+    return Run(planned, passed, tuple(failed), skipped)
+
+
+def translated(source: Path, target: Path) -> None:
+    """A copy in which every request and every answer ends its lines in CRLF: many of the tests
+    send a bare LF, which synproxy refuses."""
+    for path in [*source.glob("*.t"), *source.glob("lib/**/*.pm")]:
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        text = path.read_bytes().decode("latin-1")
+        copy.write_bytes(_HERE.sub(_with_crlf, text).encode("latin-1"))
+
+
+_HERE = re.compile(r"(<<['\"]?([A-Z]+)['\"]?[^\n]*\n)(.*?\n)(\2\n)", re.DOTALL)
+_MESSAGE = re.compile(r"HTTP/1\.|[A-Z]+ \S.* HTTP/1\.")
+
+
+def _with_crlf(found: re.Match[str]) -> str:
+    """Perl drops a CR at the end of a line of its source, so it is written as an escape."""
+    opening, word, body, closing = found.groups()
+    if not _MESSAGE.match(body):
+        return found[0]
+    if f"'{word}'" in opening:
+        opening = opening.replace(f"'{word}'", f'"{word}"')
+        body = re.sub(r"([\\$@])", r"\\\1", body)
+    lines = body.split("\n")
+    end = lines.index("") if "" in lines else len(lines)
+    lines = [line + "\\r" if at <= end else line for at, line in enumerate(lines[:-1])]
+    return opening + "\n".join(lines) + "\n" + closing
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests.nginx_suite")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("files", nargs="*")
+    args = parser.parse_args()
+    rows, details = [], []
+    with tempfile.TemporaryDirectory() as scratch:
+        shim = Path(scratch) / "nginx"
+        shim.write_text(f'#!/bin/sh\nexec {sys.executable} -m tests.nginx_suite.shim "$@"\n')
+        shim.chmod(0o755)
+        plain = Path(scratch) / "plain"
+        # The tests would load the dynamic modules that -V names from beside the binary.
+        plain.write_text(
+            f'#!/bin/sh\nif [ "$1" = -V ]; then {find_nginx()} -V 2>&1 | '
+            f"sed 's/--with-[^ ]*=dynamic//g'; else exec {find_nginx()} \"$@\"; fi\n"
+        )
+        plain.chmod(0o755)
+        os.environ["TEST_NGINX_PLAIN"] = str(plain)
+        copy = Path(scratch) / "tests"
+        translated(args.directory, copy)
+        for file in args.files or CHOSEN:
+            if not (copy / file).is_file():
+                continue
+            notes = Path(scratch) / f"{file}.notes"
+            notes.touch()
+            nginx = run(copy, file, str(plain))
+            ours = run(copy, file, str(shim), notes)
+            print(f"{file}: nginx {nginx.passed}, synproxy {ours.passed} of {ours.planned}")
+            gone = Counter(notes.read_text().split())
+            rows.append(_row(file, nginx, ours))
+            details += _details(file, nginx, ours, [name for name, _ in gone.most_common()])
+    if not args.files:
+        revision = _revision(args.directory)
+        text = _HEAD.format(revision=revision, version=nginx_version())
+        text += "\n".join(rows) + "\n\n## What fails, and why\n\n" + "\n".join(details)
+        (ROOT / "docs" / "nginx-tests.md").write_text(text.rstrip("\n") + "\n")
+    return 0
+
+
+def _row(file: str, nginx: Run, ours: Run) -> str:
+    if nginx.skipped:
+        return f"| `{file}` | - | - | skips itself: {nginx.skipped} |"
+    if ours.skipped:
+        why = f"skips itself with synproxy: {ours.skipped}; it looks at fields of add_header"
+        return f"| `{file}` | {nginx.passed} of {nginx.planned} | - | {why} |"
+    if not ours.planned:
+        why = "does not start"
+    elif ours.failed or ours.passed < ours.planned:
+        why = "see below"
+    else:
+        why = ""
+    total = ours.planned or nginx.planned
+    return f"| `{file}` | {nginx.passed} of {total} | {ours.passed} of {total} | {why} |"
+
+
+def _details(file: str, nginx: Run, ours: Run, gone: list[str]) -> list[str]:
+    if nginx.skipped or ours.skipped or (ours.planned and ours.passed == ours.planned):
+        return []
+    lines = [f"### {file}", ""]
+    if gone:
+        lines += [f"Not carried over, or otherwise: {', '.join(f'`{name}`' for name in gone)}.", ""]
+    if file in REASONS:
+        lines += [REASONS[file], ""]
+    if both := [name for name in ours.failed if name in nginx.failed]:
+        lines += [f"Fails with this nginx too: {', '.join(both)}.", ""]
+    alone = [name for name in ours.failed if name not in nginx.failed]
+    if alone:
+        lines += [f"Fails with synproxy only: {', '.join(alone)}.", ""]
+    elif not ours.failed:
+        lines += ["It ends before its last test.", ""]
+    return lines
+
+
+def _revision(directory: Path) -> str:
+    found = subprocess.run(
+        ["git", "-C", str(directory), "log", "-1", "--format=%h of %cs"],
+        capture_output=True,
+        text=True,
+    )
+    return found.stdout.strip() or "an unknown revision"
+
+
+_HEAD = """\
+# nginx's own tests
+
+Written by `make nginx-tests NGINX_TESTS=DIRECTORY`, where DIRECTORY is a clone of
+https://github.com/nginx/nginx-tests ({revision}). None of its files is here.
+
+The tests start the binary in TEST_NGINX_BINARY, here a shim (`tests/nginx_suite/shim.py`). Server
+blocks that proxy are imported as `synproxy import-nginx` does and served by synproxy, the others by
+nginx {version}. Where no block proxies, all are imported. They run from a copy in which requests
+and answers end their lines in CRLF: many have a bare LF, which synproxy refuses
+(`bare-lf-in-request`, `bare-lf-in-answer` in nginx-differences.md). The two last tests of each
+file look for alerts in a log.
+
+| file | nginx {version} | synproxy | |
+| --- | --- | --- | --- |
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
