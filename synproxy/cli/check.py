@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _usable(path: Path) -> bool:
     """Whether the file loads and everything in it compiles; says what is wrong."""
-    config = load_or_explain(path)
+    config = load_or_explain(path, files=True)
     if config is None:
         return False
     from synproxy.cli.offline import Offline

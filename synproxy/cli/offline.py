@@ -47,6 +47,9 @@ class Request:
     remote_port: bytes = b"50000"
     server_addr: bytes = b"127.0.0.1"
     server_port: bytes = b"8008"
+    ssl_protocol: bytes = b""
+    ssl_cipher: bytes = b""
+    ssl_server_name: bytes = b""
     request_id: bytes = b"00000000000000000000000000000000"
 
     def header(self, name: bytes) -> bytes:

@@ -26,10 +26,15 @@ _LINE_LIMIT = 160
 """Characters of a source line that are shown; of a longer one, the part around the place."""
 
 
-def load_or_explain(path: Path, stream: TextIO | None = None) -> Config | None:
-    """The configuration, or None after all its mistakes were printed (to stderr by default)."""
+def load_or_explain(
+    path: Path, stream: TextIO | None = None, *, files: bool = False
+) -> Config | None:
+    """The configuration, or None after all its mistakes were printed (to stderr by default).
+
+    ``files``: also look into the certificates that it names.
+    """
     try:
-        return show_problems(partial(load, path), stream)
+        return show_problems(partial(load, path, files=files), stream)
     except OSError as error:
         print(f"{path}: {error.strerror}", file=stream or sys.stderr)
     return None

@@ -32,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
         config = show_problems(source.config)
         read = source.config
     else:
-        config = load_or_explain(args.config)
-        read = partial(load, args.config)
+        config = load_or_explain(args.config, files=True)
+        read = partial(load, args.config, files=True)
     if config is None:
         return 1
     from synproxy.admin.listener import AdminListener

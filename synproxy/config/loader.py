@@ -17,6 +17,7 @@ from synproxy.config import document as yaml_document
 from synproxy.config.document import Document
 from synproxy.config.model import Config, Section
 from synproxy.config.references import check_references
+from synproxy.config.tls_checks import check_tls
 from synproxy.config.wording import did_you_mean, one_of, quoted, shown
 from synproxy.errors import ConfigError, Problem
 
@@ -28,9 +29,10 @@ CONNECTION_UPGRADE = {"source": "$http_upgrade", "values": {"": ""}, "default": 
 where nginx's own example (``close``) ends them after each request."""
 
 
-def load(path: Path | str) -> Config:
-    """Read the configuration file at ``path``. Raises ConfigError with every problem."""
-    return loads(read_text(path), str(path))
+def load(path: Path | str, *, files: bool = False) -> Config:
+    """Read the configuration file at ``path``; ``files``: also the certificates that it names.
+    Raises ConfigError with every problem."""
+    return loads(read_text(path), str(path), files=files)
 
 
 def read_text(path: Path | str) -> str:
@@ -64,8 +66,9 @@ def _check_size(size: int, file: str) -> None:
         raise ConfigError([Problem(file, 1, 1, message)])
 
 
-def loads(text: str, file: str) -> Config:
-    """Read a configuration from ``text``; ``file`` is the name in messages. Raises ConfigError."""
+def loads(text: str, file: str, *, files: bool = False) -> Config:
+    """Read a configuration from ``text``; ``file`` is the name in messages, ``files`` as above.
+    Raises ConfigError."""
     _check_size(len(text), file)
     document = yaml_document.read(text, file)
     tree = document.value
@@ -81,6 +84,7 @@ def loads(text: str, file: str) -> Config:
         for mistake in error.errors(include_url=False):
             _report(document, typing.cast("dict[str, Any]", mistake))
     check_references(document)
+    check_tls(document, files=files)
     if document.problems or config is None:
         raise document.error()
     return config

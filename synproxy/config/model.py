@@ -99,6 +99,67 @@ class Section(BaseModel):
         return {cls.shorthand: value}
 
 
+MOZILLA_INTERMEDIATE = ":".join(
+    (
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-RSA-AES128-GCM-SHA256",
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "ECDHE-RSA-AES256-GCM-SHA384",
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
+        "ECDHE-RSA-CHACHA20-POLY1305",
+    )
+)
+"""The ciphers of TLS 1.2 in Mozilla's "intermediate" profile, version 5.7, without those that need
+Diffie-Hellman parameters in a file. The client chooses among them, as that profile wants it."""
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/") or "\0" in path:
+        raise ValueError("expected an absolute path")
+    return path
+
+
+FilePath = Annotated[str, AfterValidator(_absolute)]
+
+
+class Certificate(Section):
+    """A certificate and its key, in PEM files (nginx ``ssl_certificate``)."""
+
+    certificate: FilePath
+    """The certificate, and after it those that lead to its authority (``fullchain.pem``)."""
+    key: FilePath
+    """Its private key, without a passphrase (nginx ``ssl_certificate_key``)."""
+
+
+class Hsts(Section):
+    """Strict-Transport-Security (RFC 6797) on every answer. May be written as its ``max_age``."""
+
+    shorthand: ClassVar[str | None] = "max_age"
+
+    max_age: Duration
+    """How long browsers use https only, without asking."""
+    include_subdomains: Flag = False
+    """Whether that holds for all names below this one, too."""
+    preload: Flag = False
+    """Whether browsers may have it built in (https://hstspreload.org)."""
+
+
+class Tls(Section):
+    """TLS at a listener (nginx ``ssl_*``); defaults are Mozilla's "intermediate" profile."""
+
+    certificates: tuple[Certificate, ...] = Field(min_length=1)
+    """Chosen by the server name that the client asks for and the names in the certificates; the
+    first is for all other names. Read again on reload, and within 10 s when a file changes."""
+    min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
+    """The oldest version (nginx ``ssl_protocols``)."""
+    ciphers: str = MOZILLA_INTERMEDIATE
+    """Of TLS 1.2, in OpenSSL's words (nginx ``ssl_ciphers``); those of 1.3 are all good."""
+    session_tickets: Flag = True
+    """Whether a client that comes again saves most of the handshake (``ssl_session_tickets``)."""
+    hsts: Annotated[Hsts | None, BeforeValidator(_off_as_none)] = None
+    """Strict-Transport-Security; absent: not sent."""
+
+
 class Listener(Section):
     """Where clients connect (nginx ``listen``). May be written as a bare address."""
 
@@ -112,6 +173,14 @@ class Listener(Section):
     """Permissions of a UNIX socket, octal and quoted; the default is what nginx creates."""
     ipv6only: Flag = True
     """Whether an IPv6 listener leaves IPv4 alone (nginx ``listen ... ipv6only=``)."""
+    tls: Tls | None = None
+    """The certificates of an https listener; absent: plain http."""
+    redirect_https: Flag = False
+    """Whether requests are sent to ``https://`` with the same host and target: 301, or 308 where
+    the method has to stay."""
+    acme_webroot: FilePath | None = None
+    """The directory in which ``certbot --webroot`` leaves its answers: what is in
+    ``.well-known/acme-challenge`` there is served, before any redirect."""
 
 
 class HeaderBuffers(Section):
@@ -399,6 +468,19 @@ class Queue(Section):
     """How long each may wait; then it is answered with 429."""
 
 
+class UpstreamTls(Section):
+    """TLS to the servers of a pool (nginx ``proxy_ssl_*``). May be ``on``."""
+
+    verify: Flag = True
+    """Whether the server's certificate must be good and have its name
+    (nginx ``proxy_ssl_verify``, which is off unless told otherwise)."""
+    ca: FilePath | None = None
+    """The authorities to trust, a PEM file; absent: those of the system."""
+    server_name: str | None = None
+    """The name that is asked for and verified (nginx ``proxy_ssl_name``); absent: the host in the
+    server's address."""
+
+
 class Pool(Section):
     """A group of servers (nginx ``upstream``). A server may be written as a bare address."""
 
@@ -425,6 +507,8 @@ class Pool(Section):
     unrecognized: str | None = None
     """The pool that is asked once more when a server of this one answers 404 or 405 with
     M_UNRECOGNIZED: it has no such endpoint."""
+    tls: Annotated[UpstreamTls | None, BeforeValidator(_off_as_none)] = None
+    """TLS to servers with a TCP address; absent: plain."""
 
 
 class Respond(Section):

@@ -112,7 +112,7 @@ def _with_short_form(name: str, definition: dict[str, Any]) -> dict[str, Any]:
             **kept,
         }
     if section is model.Pool:
-        for name in ("health_check", "queue"):
+        for name in ("health_check", "queue", "tls"):
             field = definition["properties"][name]
             field["anyOf"] = [{"$ref": field.pop("$ref")}, {"enum": [True, False, "on", "off"]}]
     if short is None:

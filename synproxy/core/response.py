@@ -49,6 +49,7 @@ class AnswerShape:
         "framing",
         "keep_alive",
         "reason",
+        "secured",
         "status",
         "upgrade",
     )
@@ -78,6 +79,8 @@ class AnswerShape:
         """All other fields, as the server sent them."""
         self.compressed: tuple[AnswerShape, ...] | None = None
         """Room for ``core.compression`` to remember what it makes of this shape."""
+        self.secured: tuple[bytes, AnswerShape] | None = None
+        """The same for ``proxy.front``, with the line it adds."""
 
     def value(self, name: bytes) -> bytes:
         """The first value of a field by its lower-case name, empty when absent."""

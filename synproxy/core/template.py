@@ -52,6 +52,18 @@ class RequestView(Protocol):
     def server_port(self) -> bytes: ...
 
     @property
+    def ssl_protocol(self) -> bytes:
+        """``TLSv1.3``; empty without TLS, as the next two."""
+
+    @property
+    def ssl_cipher(self) -> bytes:
+        """``TLS_AES_256_GCM_SHA384``"""
+
+    @property
+    def ssl_server_name(self) -> bytes:
+        """The name that the client asked for in its hello (SNI)."""
+
+    @property
     def host(self) -> bytes:
         """Lower case, no port, from the target's authority or the Host field."""
 
@@ -97,7 +109,18 @@ def passing(view: RequestView) -> None:
 
 
 _STEADY = frozenset(
-    {"header", "host", "remote_addr", "remote_port", "scheme", "server_addr", "server_port"}
+    {
+        "header",
+        "host",
+        "remote_addr",
+        "remote_port",
+        "scheme",
+        "server_addr",
+        "server_port",
+        "ssl_cipher",
+        "ssl_protocol",
+        "ssl_server_name",
+    }
 )
 
 

@@ -53,6 +53,7 @@ _BUILTINS: Mapping[str, tuple[Scope, Render]] = {
     "document_uri": (Scope.REQUEST, lambda view: view.path),
     "host": (Scope.HEADERS, lambda view: view.host),
     "hostname": (Scope.CONSTANT, lambda view: _HOST_NAME),
+    "https": (Scope.CONNECTION, lambda view: b"on" if view.scheme == b"https" else b""),
     "is_args": (Scope.REQUEST, lambda view: b"?" if view.query else b""),
     "proxy_add_x_forwarded_for": (Scope.HEADERS, _proxy_add_x_forwarded_for),
     "query_string": (Scope.REQUEST, lambda view: view.query),
@@ -70,6 +71,9 @@ _BUILTINS: Mapping[str, tuple[Scope, Render]] = {
     "server_addr": (Scope.CONNECTION, lambda view: view.server_addr),
     "server_port": (Scope.CONNECTION, lambda view: view.server_port),
     "server_protocol": (Scope.REQUEST, lambda view: view.version),
+    "ssl_cipher": (Scope.CONNECTION, lambda view: view.ssl_cipher),
+    "ssl_protocol": (Scope.CONNECTION, lambda view: view.ssl_protocol),
+    "ssl_server_name": (Scope.CONNECTION, lambda view: view.ssl_server_name),
     # What is known of a token's owner changes between two requests of one connection.
     "synapse_user": (Scope.REQUEST, UserKeys().key),
     "uri": (Scope.REQUEST, lambda view: view.path),

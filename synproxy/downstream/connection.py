@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from synproxy.core.head import HeaderBlock, RequestLine, common_request_line, parse_request_line
 from synproxy.core.limits import DISCARD_BODY, PIPELINED
@@ -60,6 +60,15 @@ class Exchange(Protocol):
         """Bytes after an upgrade."""
 
 
+class Tally:
+    """A number that grows, for several to add to."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Handler(Protocol):
     """Where a client connection takes its requests. One per listener and child."""
 
@@ -71,8 +80,9 @@ class Handler(Protocol):
     """Bytes of a head that is within all bounds."""
     wheel: TimerWheel
     scheme: bytes
-    connections: set[ClientConnection]
-    accepted: int
+    connections: set[Any]
+    """All that are open, of every kind."""
+    accepted: Tally
     """How many there have been."""
     draining: bool
 
@@ -148,7 +158,7 @@ class ClientConnection(asyncio.Protocol):
                     socket.IPPROTO_TCP, socket.TCP_NODELAY, 0
                 )
         handler.connections.add(self)
-        handler.accepted += 1
+        handler.accepted.count += 1
         self.deadline = handler.wheel.now + handler.settings.client_header_timeout
         handler.wheel.watch(self)
 

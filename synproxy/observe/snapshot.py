@@ -41,7 +41,7 @@ def snapshot(handler: ProxyHandler, metrics: Metrics) -> dict[str, Any]:
                 [name, server.address, 2 if server.down else pool.balancer.health(index)]
             )
     counts = {
-        "accepted": {(): handler.accepted},
+        "accepted": {(): handler.accepted.count},
         "refusals": {(status,): count for status, count in metrics.refusals.items()},
         "ends": metrics.ends,
         "events": metrics.events,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from synproxy.core.misroute import Misroutes
 from synproxy.core.record import ExchangeRecord, refused_request_line
 from synproxy.core.redact import redact
+from synproxy.downstream.connection import Tally
 from synproxy.proxy.answers import answer_for
 from synproxy.proxy.exchange import Exchange
+from synproxy.proxy.front import PLAIN_HTTP, FrontExchange, front_of
 from synproxy.upstream.watch import Watches
 
 if TYPE_CHECKING:
@@ -19,11 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from synproxy.config.model import Http
+    from synproxy.config.model import Http, Listener
     from synproxy.core.head import HeaderBlock, RequestLine
     from synproxy.core.wheel import TimerWheel
     from synproxy.downstream.connection import ClientConnection
     from synproxy.errors import DownstreamError, UpstreamError
+    from synproxy.proxy.front import Front
     from synproxy.proxy.generation import Generation
     from synproxy.proxy.request import Request
 
@@ -55,14 +59,18 @@ _log = logging.getLogger("synproxy.proxy")
 
 
 class ProxyHandler:
-    """Shared by all client connections of one scheme in one child process."""
+    """Shared by all client connections of a child process, or of one listener that needs its own
+    (:meth:`for_listener`)."""
 
     __slots__ = (
+        "__weakref__",
+        "_listeners",
         "accepted",
         "access_log",
         "begin",
         "connections",
         "draining",
+        "front",
         "generation",
         "keepalive_requests",
         "keepalive_timeout",
@@ -83,18 +91,23 @@ class ProxyHandler:
         loop: asyncio.AbstractEventLoop,
         access_log: AccessLog | None,
         scheme: bytes = b"http",
+        beside: ProxyHandler | None = None,
     ) -> None:
         self.loop = loop
         self.wheel = wheel
         self.access_log = access_log
-        self.accepted = 0
+        self.accepted: Tally = beside.accepted if beside else Tally()
         """Client connections since the start."""
-        self.metrics: Metrics | None = None
+        self.metrics: Metrics | None = beside.metrics if beside else None
         self.scheme = scheme
         self.draining = False
-        self.connections: set[ClientConnection] = set()
-        self.watches = Watches(wheel)
-        self.misroutes = Misroutes()
+        self.connections: set[Any] = beside.connections if beside else set()
+        self.watches: Watches = beside.watches if beside else Watches(wheel)
+        self.misroutes: Misroutes = beside.misroutes if beside else Misroutes()
+        self.front: Front | None = None
+        """What the listener does by itself; None: nothing."""
+        self._listeners: WeakSet[ProxyHandler] = WeakSet()
+        """Weak: one that a reload has replaced lives as long as its connections."""
         self.begin: Callable[[ClientConnection, RequestLine, HeaderBlock], Exchange]
         self.begin = partial(Exchange, self)
         """See :class:`synproxy.downstream.connection.Handler`."""
@@ -103,13 +116,58 @@ class ProxyHandler:
         self.keepalive_requests: int
         self.keepalive_timeout: float
         self.small_head: int
-        self.use(generation)
+        if beside is None:
+            self.use(generation)
+        else:
+            self._follow(generation)
+
+    def for_listener(self, listener: Listener) -> ProxyHandler:
+        """This one, or one that differs from it in what the listener does by itself."""
+        front = front_of(listener)
+        if front is None:
+            return self
+        return self._another(front, b"https" if listener.tls is not None else b"http")
+
+    def for_plain_http(self) -> ProxyHandler:
+        """For clients that speak without TLS to a listener with it."""
+        return self._another(PLAIN_HTTP, b"http")
+
+    def _another(self, front: Front, scheme: bytes) -> ProxyHandler:
+        other = ProxyHandler(self.generation, self.wheel, self.loop, self.access_log, scheme, self)
+        other.draining = self.draining
+        other.front = front
+        other.begin = partial(FrontExchange, other)
+        self._listeners.add(other)
+        return other
+
+    def log_to(self, access_log: AccessLog | None) -> None:
+        """Where exchanges that end from now on are written; None: nowhere."""
+        self.access_log = access_log
+        for other in self._listeners:
+            other.access_log = access_log
+
+    def count_in(self, metrics: Metrics | None) -> None:
+        """Where requests from now on are counted; None: nowhere."""
+        self.metrics = metrics
+        for other in self._listeners:
+            other.metrics = metrics
+
+    def drain(self) -> None:
+        """Answer what is under way, and keep no connection for another request."""
+        self.draining = True
+        for other in self._listeners:
+            other.draining = True
 
     def use(self, generation: Generation) -> None:
         """Requests from now on follow this generation; those in progress keep theirs."""
+        generation.watch(self.watches)
+        self._follow(generation)
+        for other in self._listeners:
+            other._follow(generation)
+
+    def _follow(self, generation: Generation) -> None:
         self.generation = generation
         self.settings = generation.http
-        generation.watch(self.watches)
         self.keepalive_requests = generation.http.keepalive_requests
         self.keepalive_timeout = generation.http.keepalive_timeout
         self.small_head = generation.http.large_client_header_buffers.size

@@ -150,6 +150,21 @@ class Request:
         return self._local_address()[1]
 
     @property
+    def ssl_protocol(self) -> bytes:
+        tls = self.client.transport.get_extra_info("ssl_object")
+        return b"" if tls is None else (tls.version() or "").encode()
+
+    @property
+    def ssl_cipher(self) -> bytes:
+        tls = self.client.transport.get_extra_info("ssl_object")
+        return b"" if tls is None else tls.cipher()[0].encode()
+
+    @property
+    def ssl_server_name(self) -> bytes:
+        tls = self.client.transport.get_extra_info("ssl_object")
+        return b"" if tls is None else getattr(tls, "asked_name", "").encode()
+
+    @property
     def host(self) -> bytes:
         if self._line.authority:
             return self._line.authority_host()

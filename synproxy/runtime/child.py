@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Final
 from synproxy import __version__
 from synproxy.config.model import Config
 from synproxy.core.wheel import TimerWheel
-from synproxy.downstream.connection import ClientConnection
+from synproxy.errors import ConfigError
 from synproxy.observe.access_log import AccessLog
 from synproxy.observe.metrics import Metrics
 from synproxy.observe.snapshot import snapshot
 from synproxy.proxy.generation import Generation
 from synproxy.proxy.handler import ProxyHandler
 from synproxy.runtime import logs
+from synproxy.runtime.accepting import Accepting
 from synproxy.runtime.acceptor import Acceptor
 from synproxy.runtime.control import Control, ControlError, Facts
 from synproxy.runtime.identity import Identity
@@ -81,8 +82,11 @@ class Child:
         self.wheel: TimerWheel
         self._config: Config
         self._acceptors: dict[str, Acceptor] = {}
+        self._accepting: dict[str, Accepting] = {}
         self._access_log: AccessLog | None = None
-        self._prepared: tuple[Config, Generation, AccessLog | None] | None = None
+        self._prepared: (
+            tuple[Config, Generation, AccessLog | None, dict[str, Accepting]] | None
+        ) = None
         self._replaced: list[tuple[float, Generation]] = []
         self._hurry = False
         self._flush_due = 0.0
@@ -106,7 +110,8 @@ class Child:
         try:
             self.handler = ProxyHandler(Generation(config, self.wheel), self.wheel, loop, None)
             self._log_to(AccessLog(config.access_log))
-        except (OSError, ValueError) as error:
+            self._accepting = self._accepting_of(config)
+        except (ConfigError, OSError, ValueError) as error:
             await control.ask("failed", reason=str(error))
             return 1
         self._metrics = Metrics(loop.time)
@@ -156,16 +161,18 @@ class Child:
 
     # --- listeners
 
-    def _listen(self, sockets: dict[str, int]) -> None:
-        def factory() -> ClientConnection:
-            return ClientConnection(self.handler)
+    def _accepting_of(self, config: Config) -> dict[str, Accepting]:
+        return {one.listen: Accepting(one, self.handler) for one in config.listeners}
 
+    def _listen(self, sockets: dict[str, int]) -> None:
         connections = self.handler.connections
         for name, fd in sockets.items():
             sock = socket.socket(fileno=fd)
             sock.setblocking(False)
+            accepting = self._accepting[name]
+            accepting.start()
             self._acceptors[name] = Acceptor(
-                self._loop, sock, factory, self._shares, connections.__len__
+                self._loop, sock, accepting.connection, self._shares, connections.__len__
             )
 
     def _deafen(self) -> None:
@@ -181,14 +188,14 @@ class Child:
         if old is not None and old is not access_log:
             old.close()
         off = self._config.access_log.path == "off"
-        self.handler.access_log = None if off else access_log
+        self.handler.log_to(None if off else access_log)
 
     def _reopen_logs(self) -> None:
         if self._access_log is not None:
             self._access_log.reopen()
 
     def _count_if_asked(self) -> None:
-        self.handler.metrics = self._metrics if self._config.admin is not None else None
+        self.handler.count_in(self._metrics if self._config.admin is not None else None)
 
     # --- the timer
 
@@ -217,15 +224,16 @@ class Child:
             generation = Generation(config, self.wheel, self.handler.generation)
             if config.access_log != self._config.access_log:
                 access_log = AccessLog(config.access_log)
-        except (OSError, ValueError) as error:
+            accepting = self._accepting_of(config)
+        except (ConfigError, OSError, ValueError) as error:
             raise ControlError(str(error)) from error
-        self._prepared = config, generation, access_log
+        self._prepared = config, generation, access_log, accepting
         return {}
 
     def _commit(self, arguments: Facts) -> Facts:
         if self._prepared is None:
             raise ControlError("nothing is prepared")
-        config, generation, access_log = self._prepared
+        config, generation, access_log, accepting = self._prepared
         self._prepared = None
         old = self.handler.generation
         generation.take_over(old)
@@ -233,6 +241,9 @@ class Child:
         old.retire()
         self._config = config
         self._log_to(access_log)
+        for name, changed in accepting.items():
+            if name in self._accepting:
+                self._accepting[name].become(changed)
         self._metrics.fold()
         self._count_if_asked()
         if config.reload_grace:
@@ -253,7 +264,7 @@ class Child:
         late = [
             connection
             for connection in self.handler.connections
-            if getattr(connection.exchange, "generation", None) is generation
+            if getattr(getattr(connection, "exchange", None), "generation", None) is generation
         ]
         if late:
             _log.warning("cut %d connections that follow a replaced configuration", len(late))
@@ -275,7 +286,7 @@ class Child:
         await asyncio.sleep(0)  # what was accepted last becomes a connection
         connections = self.handler.connections
         _log.info("draining %d connections", len(connections))
-        self.handler.draining = True
+        self.handler.drain()
         self.handler.watches.drain()
         if connections:
             self._loop.call_later(_IDLE_GRACE, self._close_idle)

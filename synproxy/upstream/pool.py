@@ -13,6 +13,7 @@ import re
 import socket
 from typing import TYPE_CHECKING, Final, Protocol
 
+from synproxy.config.certificates import CertificateError, client_context
 from synproxy.core.balance import Balancer
 from synproxy.core.health import Status
 from synproxy.core.wheel import TimerWheel
@@ -22,8 +23,9 @@ from synproxy.upstream.lobby import Lobby
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from ssl import SSLContext
 
-    from synproxy.config.model import Pool
+    from synproxy.config.model import Pool, UpstreamTls
     from synproxy.core.waiting import Ticket
     from synproxy.upstream.watch import Watch, Watches
 
@@ -109,6 +111,7 @@ class ServerPool:
         "_keepalive_time",
         "_keepalive_timeout",
         "_order",
+        "_tls",
         "_watches",
         "balancer",
         "lobby",
@@ -127,6 +130,8 @@ class ServerPool:
         self.lobby: Lobby | None = None
         """Where requests wait; only there while some do."""
         self._watches: list[Watch] = []
+        self._tls: SSLContext | None = None
+        """Made for the first connection."""
         # Attributes of a pydantic model are slow to look up.
         self._keepalive = settings.keepalive
         self._keepalive_requests = settings.keepalive_requests
@@ -300,12 +305,28 @@ class ServerPool:
         if address.startswith("unix:"):
             return await _open_unix(loop, factory, address[5:])
         host, _, port = address.rpartition(":")
-        transport, connection = await loop.create_connection(
-            factory, host.strip("[]"), int(port or 80)
-        )
+        host = host.strip("[]")
+        tls = self.settings.tls
+        if tls is None:
+            made = loop.create_connection(factory, host, int(port or 80))
+        else:
+            if self._tls is None:
+                self._tls = _client_context(tls)
+            name = tls.server_name or host
+            made = loop.create_connection(
+                factory, host, int(port or 443), ssl=self._tls, server_hostname=name
+            )
+        transport, connection = await made
         if keepalive:  # nginx proxy_socket_keepalive
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return connection
+
+
+def _client_context(tls: UpstreamTls) -> SSLContext:
+    try:
+        return client_context(tls)
+    except CertificateError as error:
+        raise OSError(0, str(error)) from None
 
 
 async def _open_unix(

@@ -228,6 +228,7 @@ class View:
     remote_addr = b"192.0.2.1"
     remote_port = server_port = b"1"
     server_addr = b"192.0.2.9"
+    ssl_protocol = ssl_cipher = ssl_server_name = b""
     host = b"example.org"
     request_id = b"1"
 

@@ -8,7 +8,7 @@ from typing import Any
 from synproxy.config.model import Http
 from synproxy.core.head import HeaderBlock, RequestLine
 from synproxy.core.wheel import TimerWheel
-from synproxy.downstream.connection import ClientConnection
+from synproxy.downstream.connection import ClientConnection, Tally
 from synproxy.errors import DownstreamError
 from tests.protocol.fakes import FakeTransport
 
@@ -86,7 +86,7 @@ class FakeHandler:
         self.wheel = TimerWheel(1000.0)
         self.connections: set[ClientConnection] = set()
         self.draining = False
-        self.accepted = 0
+        self.accepted = Tally()
         self.at_once = at_once
         self.exchanges: list[FakeExchange] = []
         self.refused: list[DownstreamError] = []

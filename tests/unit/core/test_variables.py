@@ -30,6 +30,9 @@ class Request:
     remote_port: bytes = b"40000"
     server_addr: bytes = b"192.0.2.9"
     server_port: bytes = b"8008"
+    ssl_protocol: bytes = b"TLSv1.3"
+    ssl_cipher: bytes = b"TLS_AES_256_GCM_SHA384"
+    ssl_server_name: bytes = b"example.org"
     host: bytes = b"example.org"
     request_id: bytes = b"0123456789abcdef"
     captures: Mapping[str, bytes] = field(default_factory=dict)

@@ -1,0 +1,69 @@
+"""What becomes of a connection that a listener has accepted: plain HTTP, or TLS first.
+
+A reload may change that while the socket stays the same. Must not know sockets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from synproxy.config.certificates import CertificateError
+from synproxy.downstream.connection import ClientConnection
+from synproxy.downstream.tls import TlsConnection
+from synproxy.errors import ConfigError, Problem
+from synproxy.runtime.tls import TlsEndpoint
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from synproxy.config.model import Listener
+    from synproxy.proxy.handler import ProxyHandler
+
+
+class Accepting:
+    """How one listener takes connections.
+
+    :raises ConfigError: a certificate cannot be used.
+    """
+
+    def __init__(self, listener: Listener, handler: ProxyHandler) -> None:
+        self._listener = listener
+        self._handler = handler.for_listener(listener)
+        self.endpoint: TlsEndpoint | None = None
+        if listener.tls is not None:
+            try:
+                self.endpoint = TlsEndpoint(listener, self._handler, handler.for_plain_http())
+            except CertificateError as error:
+                # The loader has looked before; somebody was quicker.
+                raise ConfigError([Problem(error.file, 0, 0, error.reason)]) from None
+
+    def start(self) -> None:
+        """Connections come from now on."""
+        if self.endpoint is not None:
+            self.endpoint.watch()
+
+    def connection(self) -> asyncio.Protocol:
+        """For a connection that was just accepted."""
+        if self.endpoint is not None:
+            return TlsConnection(self.endpoint)
+        return ClientConnection(self._handler)
+
+    def become(self, other: Accepting) -> None:
+        """After a reload: take connections as the new configuration says. With the same settings
+        for TLS the endpoint stays, and with it the tickets that clients hold."""
+        if self.endpoint is not None:
+            if self._listener == other._listener:
+                self.endpoint.look()
+                return
+            self.endpoint.close()
+        self._listener, self._handler, self.endpoint = (
+            other._listener,
+            other._handler,
+            other.endpoint,
+        )
+        self.start()
+
+    def close(self) -> None:
+        """Look after the certificates no more."""
+        if self.endpoint is not None:
+            self.endpoint.close()
