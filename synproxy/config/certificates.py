@@ -121,7 +121,7 @@ def load_pair(context: ssl.SSLContext, files: Certificate) -> Pair:
     )
     ends = parsedate_tz(told["notAfter"])
     assert ends is not None  # OpenSSL's own spelling
-    return Pair(files, names, timegm(ends[:6] + (0, 0, 0)))
+    return Pair(files, names, timegm((*ends[:6], 0, 0, 0)))
 
 
 def openssl_reason(error: ssl.SSLError) -> str:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from synproxy.proxy.answers import LocalAnswer, answer_for, cors_for
 from synproxy.proxy.exchange import Exchange
@@ -29,8 +28,7 @@ _PLAIN_ON_TLS: Final = answer_for(400, error="The plain HTTP request was sent to
 """nginx's words, of its status 497 that nobody ever sees."""
 
 
-@dataclass(frozen=True, slots=True)
-class Front:
+class Front(NamedTuple):
     """What one listener does by itself, compiled."""
 
     hsts: bytes = b""
@@ -68,7 +66,7 @@ class FrontExchange(Exchange):
 
     __slots__ = ()
 
-    def start(self, *, complete: bool) -> None:
+    def start(self, *, complete: bool, body: bytes = b"") -> None:
         front = self._handler.front
         assert front is not None
         self.complete = complete
@@ -84,7 +82,7 @@ class FrontExchange(Exchange):
         if front.redirect_https:
             self._send(self._redirect(), "local")
             return
-        super().start(complete=complete)
+        super().start(complete=complete, body=body)
 
     def _redirect(self) -> LocalAnswer:
         host = self.host

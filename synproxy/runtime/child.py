@@ -84,9 +84,9 @@ class Child:
         self._acceptors: dict[str, Acceptor] = {}
         self._accepting: dict[str, Accepting] = {}
         self._access_log: AccessLog | None = None
-        self._prepared: (
-            tuple[Config, Generation, AccessLog | None, dict[str, Accepting]] | None
-        ) = None
+        self._prepared: tuple[Config, Generation, AccessLog | None, dict[str, Accepting]] | None = (
+            None
+        )
         self._replaced: list[tuple[float, Generation]] = []
         self._hurry = False
         self._flush_due = 0.0
