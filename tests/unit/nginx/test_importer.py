@@ -125,11 +125,11 @@ def test_variables_of_set_and_of_nginx_are_written_out(tmp_path: Path) -> None:
     result = imported(
         tmp_path,
         "server_name m.example;\n set $to 127.0.0.1:9009;\n"
-        "location / { set $x $server_name; proxy_set_header A $x-${https}b; "
+        "location / { set $x $server_name; proxy_set_header A $x-${ssl_session_id}b; "
         "proxy_set_header B $binary_remote_addr; proxy_pass http://$to$request_uri; }",
     )
     tree = as_tree(result)
-    assert [one for _, one, _ in told(result)] == ["proxy_set_header"]  # $https
+    assert [one for _, one, _ in told(result)] == ["proxy_set_header"]  # $ssl_session_id
     assert tree["proxy"]["set_header"]["B"] == "$remote_addr"
     assert "A" not in tree["proxy"]["set_header"]
     assert tree["pools"]["127.0.0.1_9009"] == {"servers": ["127.0.0.1:9009"]}
