@@ -22,9 +22,11 @@ def snapshot(handler: ProxyHandler, metrics: Metrics) -> dict[str, Any]:
     }
     now["connections"].update({(state,): 0 for state in ("reading", "writing", "waiting")})
     for connection in handler.connections:
-        exchange: Any = connection.exchange
+        # One that is in its TLS handshake has no exchange yet.
+        exchange: Any = getattr(connection, "exchange", None)
         if exchange is None:
-            now["connections"]["reading" if connection.head_started else "waiting",] += 1
+            reading = getattr(connection, "head_started", True)
+            now["connections"]["reading" if reading else "waiting",] += 1
             continue
         now["connections"]["writing",] += 1
         now["in_flight"][exchange.route.name if exchange.route is not None else "",] += 1
