@@ -136,8 +136,17 @@ def _answer_table() -> str:
 
 
 def render() -> str:
-    """The document."""
-    logging.getLogger("synproxy").setLevel(logging.CRITICAL)
+    """The document. Thousands of failed attempts are told to no log meanwhile."""
+    log = logging.getLogger("synproxy")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        return _render()
+    finally:
+        log.setLevel(before)
+
+
+def _render() -> str:
     requests, answers = hostile_requests(), hostile_answers()
     listed = "\n".join(f"- `{name}`: row `{row}`" for name, row in LISTED.items())
     return f"""# Hostile messages
