@@ -70,7 +70,9 @@ class Offspring:
         self._began = asyncio.get_running_loop().time()
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "synproxy.runtime.child", str(theirs.fileno()), order.loop]
+        # -P: nothing is imported from the directory that the supervisor was started in.
+        module = [sys.executable, "-P", "-m", "synproxy.runtime.child"]
+        command = [*module, str(theirs.fileno()), order.loop]
         fds = [theirs.fileno(), family.shares.fd, *order.sockets.values()]
         environment = {
             name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN

@@ -126,6 +126,21 @@ async def test_children_that_cannot_start_make_the_start_fail(sockets: Path) -> 
     assert not (sockets / "control.sock").exists()
 
 
+async def test_children_import_nothing_from_the_directory_they_were_started_in(
+    sockets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("uvloop", "synproxy"):
+        (sockets / f"{module}.py").write_text("raise SystemExit('planted')")
+    monkeypatch.chdir(sockets)
+    proxy = synproxy(sockets)
+    script = str(Path(sys.executable).with_name("synproxy"))
+    started = [script, "run", "--config", str(proxy.file)]
+    monkeypatch.setattr(proxy, "command", lambda: started)
+    with proxy:
+        await until(lambda state: len(state["children"]) == 2, sockets / "control.sock")
+        assert await get(proxy) == 404
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 async def test_children_of_root_run_as_the_user(sockets: Path) -> None:
     os.chmod(sockets, 0o755)
