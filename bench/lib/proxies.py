@@ -56,12 +56,13 @@ def _nginx(directory: Path, port: int, setup: Setup) -> list[str]:
 
 
 def _synproxy(directory: Path, port: int, setup: Setup) -> list[str]:
-    return [SYNPROXY_PYTHON, "-c", _SYNPROXY, "run", "--config", f"{directory}/synproxy.yaml"]
+    program = [SYNPROXY_PYTHON, "-P", "-c", _SYNPROXY]
+    return [*program, "run", "--config", f"{directory}/synproxy.yaml"]
 
 
 def _compiled(directory: Path, port: int, setup: Setup) -> list[str]:
-    python, option, code, *rest = _synproxy(directory, port, setup)
-    return [python, option, f"import sys; sys.path.insert(0, {str(COMPILED)!r}); {code}", *rest]
+    # By the environment, which its children inherit.
+    return ["env", f"PYTHONPATH={COMPILED}", *_synproxy(directory, port, setup)]
 
 
 def _compiled_unable(setup: Setup) -> str:
