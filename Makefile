@@ -23,7 +23,7 @@ help:
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(MAKE) --no-print-directory apt-python3-venv
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet 'uv>=0.8'
-	$(BIN)/uv sync --quiet --frozen --inexact --group bench --python $(BIN)/python
+	$(BIN)/uv sync --quiet --frozen --inexact --group bench --group docs --python $(BIN)/python
 	@touch $@
 
 # One Debian package: installed when root, asked for otherwise.
