@@ -1,6 +1,7 @@
 # Two commands do everything on a fresh Debian machine: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+SPHINX := $(BIN)/sphinx-build -q -n -W --keep-going
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -13,6 +14,7 @@ help:
 	@echo "make lab     that Synapse with synproxy in front, to try by hand"
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make compiled  a wheel with the hot path compiled by mypyc, in dist/"
+	@echo "make docs    the site and the manual pages, in build/docs"
 	@echo 'make bench   what requests cost beside nginx, HAProxy, Caddy (ARGS="--quick --only a")'
 
 # --- what the commands need
@@ -90,6 +92,17 @@ check: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(SPHINX) -b dummy docs build/docs/dummy
+
+# The site in build/docs/html, and the manual pages in build/docs/man.
+.PHONY: docs completions
+docs: .venv/.ready
+	$(SPHINX) -b html docs build/docs/html
+	$(SPHINX) -b man docs build/docs/man
+	@echo "build/docs/html/index.html, build/docs/man"
+
+completions: .venv/.ready
+	$(BIN)/python packaging/completions.py build/completions
 
 format: .venv/.ready
 	$(BIN)/ruff format .

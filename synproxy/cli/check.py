@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from synproxy.cli.problems import DEFAULT_CONFIG, load_or_explain
+from synproxy.cli.problems import add_config_option, load_or_explain
 
 OK, MISTAKES = 0, 1
 
@@ -20,7 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="check a configuration file and show every mistake in it",
         description="Check a configuration file. Exit status 0: usable, 1: not.",
     )
-    parser.add_argument("-c", "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
+    add_config_option(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="print mistakes only")
     parser.set_defaults(run=run)
 

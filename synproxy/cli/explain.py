@@ -10,10 +10,9 @@ import ipaddress
 import json
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
-from synproxy.cli.problems import DEFAULT_CONFIG, load_or_explain
+from synproxy.cli.problems import add_config_option, load_or_explain
 from synproxy.errors import DownstreamError
 
 SOMEBODY = "203.0.113.7"  # TEST-NET-3, RFC 5737: on nobody's allowlist
@@ -27,10 +26,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="show where a request would go, and why",
         description="Show, without a network, where a request would go, and why.",
     )
-    parser.add_argument("method", metavar="METHOD", type=str.upper)
+    parser.add_argument("method", metavar="METHOD", type=str.upper, help="such as GET")
     parser.add_argument("url", metavar="URL", help="https://host/path?query or only /path?query")
     parser.add_argument(
-        "-H", dest="fields", action="append", default=[], type=_field, metavar="'Name: value'"
+        "-H",
+        dest="fields",
+        action="append",
+        default=[],
+        type=_field,
+        metavar="'Name: value'",
+        help="a header field; may be given again",
     )
     parser.add_argument(
         "--from",
@@ -39,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="ADDRESS",
         help=f"the client's address, or unix: (default: {SOMEBODY})",
     )
-    parser.add_argument("-c", "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
+    add_config_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 

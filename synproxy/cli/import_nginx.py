@@ -28,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "carried over, 1: the files cannot be read, 3: something is lost or differs.",
         epilog="synproxy import-nginx /etc/nginx/nginx.conf -o /etc/synproxy/synproxy.yaml",
     )
-    parser.add_argument("file", type=Path, metavar="nginx.conf")
+    parser.add_argument("file", type=Path, metavar="nginx.conf", help="with all that it includes")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="default: standard output"
     )

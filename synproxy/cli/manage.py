@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from synproxy.cli.problems import DEFAULT_CONFIG
+from synproxy.cli.problems import add_config_option
 from synproxy.config.loader import load
 from synproxy.errors import ConfigError
 
@@ -43,7 +43,7 @@ _TIMEOUT = 300.0  # seconds; a start takes less
 def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for name, (summary, description) in _COMMANDS.items():
         parser = subparsers.add_parser(name, help=summary, description=description)
-        parser.add_argument("-c", "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
+        add_config_option(parser)
         parser.add_argument(
             "--socket",
             type=Path,

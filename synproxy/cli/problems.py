@@ -5,6 +5,7 @@ Must not know what can be wrong: it prints what the loader found.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -20,6 +21,19 @@ from synproxy.errors import ConfigError, Problem
 T = TypeVar("T")
 
 DEFAULT_CONFIG = Path("/etc/synproxy/synproxy.yaml")
+
+
+def add_config_option(parser: argparse.ArgumentParser) -> None:
+    """``-c FILE``, which nearly every command has."""
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        default=DEFAULT_CONFIG,
+        metavar="FILE",
+        help="the configuration (default: %(default)s)",
+    )
+
 
 _INDENT = "    "
 _LINE_LIMIT = 160

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synproxy.cli.problems import DEFAULT_CONFIG, load_or_explain
+from synproxy.cli.problems import add_config_option, load_or_explain
 from synproxy.cli.terminal import Paint, table
 from synproxy.nginx.access_log import COMBINED, LogFormat, lines, opened
 
@@ -32,8 +32,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "configuration does otherwise. With $upstream_addr in the format: which requests nginx "
         "sent elsewhere. Exit status 0: no difference, 1: a file cannot be read, 3: differences.",
     )
-    parser.add_argument("logs", nargs="+", type=Path, metavar="access.log")
-    parser.add_argument("-c", "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
+    parser.add_argument(
+        "logs", nargs="+", type=Path, metavar="access.log", help="gzip too; - is standard input"
+    )
+    add_config_option(parser)
     parser.add_argument("--against", type=Path, metavar="FILE", help="another configuration")
     parser.add_argument(
         "--log-format",

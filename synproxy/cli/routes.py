@@ -8,10 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synproxy.cli.problems import DEFAULT_CONFIG, load_or_explain
+from synproxy.cli.problems import add_config_option, load_or_explain
 from synproxy.cli.terminal import Paint, table, width
 from synproxy.config.model import Route, Server
 
@@ -25,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="list the routes in the order in which they are tried",
         description="List the routes in the order in which they are tried, and the pools.",
     )
-    parser.add_argument("-c", "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
+    add_config_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from pathlib import Path
 
-from synproxy.cli.problems import DEFAULT_CONFIG, load_or_explain, show_problems
+from synproxy.cli.problems import add_config_option, load_or_explain, show_problems
 from synproxy.cli.synapse_options import add_synapse_options, synapse_source
 from synproxy.config.loader import load
 from synproxy.config.model import Config
@@ -19,8 +18,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Serve in the foreground until a signal ends it. SIGHUP reads the "
         "configuration, or Synapse's files, again.",
     )
-    parser.add_argument("-c", "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
-    parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop")
+    add_config_option(parser)
+    parser.add_argument(
+        "--loop",
+        choices=("uvloop", "asyncio"),
+        default="uvloop",
+        help="the event loop (default: %(default)s)",
+    )
     add_synapse_options(parser)
     parser.set_defaults(run=run)
 

@@ -35,7 +35,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="how the program expects sockets: nginx, for the way back",
     )
     parser.add_argument("--user", type=pwd.getpwnam, metavar="USER", help="become this user first")
-    parser.add_argument("command", nargs="+", metavar="COMMAND")
+    parser.add_argument(
+        "command", nargs="+", metavar="COMMAND", help="the program to start, after --"
+    )
     parser.set_defaults(run=run)
 
 

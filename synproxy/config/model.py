@@ -246,6 +246,7 @@ class Zstd(Section):
     enabled: Annotated[Flag, AfterValidator(_installed("compression.zstd", "backports.zstd"))] = (
         False
     )
+    """Whether it is used; needs the package backports.zstd before Python 3.14."""
     comp_level: Count = Field(default=1, ge=1, le=6)
     """At 6, what one read brings (256 kB) takes some 5 ms, in which nothing else is served."""
 
@@ -256,6 +257,7 @@ class Brotli(Section):
     shorthand: ClassVar[str | None] = "enabled"
 
     enabled: Annotated[Flag, AfterValidator(_installed("brotli"))] = False
+    """Whether it is used; needs the package brotli."""
     comp_level: Count = Field(default=1, ge=0, le=4)
     """At 4, what one read brings (256 kB) takes some 5 ms, in which nothing else is served."""
 
@@ -372,7 +374,9 @@ class AccessRule(Section):
     """
 
     allow: str | None = None
+    """Who may (nginx ``allow``)."""
     deny: str | None = None
+    """Who may not (nginx ``deny``)."""
 
 
 class Allowlist(Section):
@@ -384,6 +388,7 @@ class Allowlist(Section):
     shorthand: ClassVar[str | None] = "rules"
 
     rules: tuple[AccessRule, ...]
+    """Each is ``allow: ADDRESS`` or ``deny: ADDRESS``."""
 
 
 class Map(Section):
@@ -407,6 +412,7 @@ class HashBalance(Section):
     hash: Template
     """The key; requests with an empty key are spread by round robin."""
     method: Literal["ketama", "rendezvous"] = "ketama"
+    """``ketama`` chooses the servers that nginx chooses; ``rendezvous`` spreads more evenly."""
 
 
 class Server(Section):
@@ -485,6 +491,7 @@ class Pool(Section):
     """A group of servers (nginx ``upstream``). A server may be written as a bare address."""
 
     servers: tuple[Server, ...] = Field(min_length=1)
+    """The processes of the group (nginx ``server``); at least one."""
     balance: Balance = "round_robin"
     """How a server is chosen: round_robin, least_conn, or a mapping with ``hash``."""
     keepalive: Count = Field(default=32, ge=0)
@@ -586,6 +593,7 @@ class AccessLog(Section):
     path: Annotated[str, BeforeValidator(_off_as_text)] = "-"
     """A file, ``-`` (standard output) or ``off``."""
     format: Literal["combined", "combined_upstream", "json"] = "combined_upstream"
+    """One of the presets (docs/logs.md)."""
     flush: Duration = 1.0
     """How long a line may wait to be written."""
 
