@@ -38,7 +38,7 @@ def _usable(path: Path) -> bool:
     config = load_or_explain(path, files=True)
     if config is None:
         return False
-    from synproxy.cli.offline import Offline
+    from synproxy.explain.offline import Offline
 
     try:
         Offline(config)

@@ -69,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
         return 1
     # The data path's modules; `check` and `--help` do without them.
     from synproxy.cli.explain_text import print_explanation
-    from synproxy.cli.explanation import explain
-    from synproxy.cli.offline import Offline, imagine
+    from synproxy.explain.explanation import explain
+    from synproxy.explain.offline import Offline, imagine
 
     offline = Offline(config)
     explanation: dict[str, Any] = {

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synproxy.cli.problems import show_problems
-from synproxy.cli.terminal import Paint, printable
+from synproxy.cli.terminal import Paint
+from synproxy.core.printable import printable
 
 if TYPE_CHECKING:
     from synproxy.nginx.importer import Imported

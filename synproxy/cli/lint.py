@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from synproxy.cli.problems import DEFAULT_CONFIG, excerpt, show_problems
 from synproxy.cli.synapse_options import add_synapse_options, synapse_source
-from synproxy.cli.terminal import Paint, printable
+from synproxy.cli.terminal import Paint
+from synproxy.core.printable import printable
 
 if TYPE_CHECKING:
     from synproxy.lint.finding import Finding

@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO, TypeVar
 
-from synproxy.cli.terminal import Paint, printable
+from synproxy.cli.terminal import Paint
 from synproxy.config.loader import load
 from synproxy.config.model import Config
+from synproxy.core.printable import printable
 from synproxy.errors import ConfigError, Problem
 
 T = TypeVar("T")

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple, TypeVar
 
-from synproxy.cli.offline import Offline, Request, imagine, key_template, preference
-from synproxy.cli.terminal import printable
 from synproxy.config.addresses import TcpAddress, parse_server
 from synproxy.config.model import Config
 from synproxy.config.variable_names import variable_names_in
+from synproxy.core.printable import printable
 from synproxy.core.redact import redact
 from synproxy.errors import DownstreamError
+from synproxy.explain.offline import Offline, Request, imagine, key_template, preference
 from synproxy.nginx.access_log import LogFormat
 from synproxy.proxy.generation import PoolTarget
 

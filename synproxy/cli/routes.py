@@ -15,7 +15,7 @@ from synproxy.cli.terminal import Paint, table, width
 from synproxy.config.model import Route, Server
 
 if TYPE_CHECKING:
-    from synproxy.cli.offline import Offline
+    from synproxy.explain.offline import Offline
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_or_explain(args.config)
     if config is None:
         return 1
-    from synproxy.cli.offline import Offline  # the data path's modules
+    from synproxy.explain.offline import Offline  # the data path's modules
 
     offline = Offline(config)
     if args.json:
@@ -71,7 +71,7 @@ def _route_rows(offline: Offline) -> list[list[str]]:
 
 
 def _pool_rows(offline: Offline) -> list[list[str]]:
-    from synproxy.cli.offline import balance_text
+    from synproxy.explain.offline import balance_text
 
     rows = [["POOL", "BALANCE", "KEEPALIVE", "SERVERS"]]
     for name, pool in offline.config.pools.items():

@@ -45,13 +45,3 @@ def table(rows: Sequence[Sequence[str]], limit: int | None = None) -> list[str]:
             line = line[: limit - 3] + "..."
         lines.append(line)
     return lines
-
-
-def printable(text: str) -> str:
-    """`text` for a terminal: what could move the cursor or change colours is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def show(data: bytes) -> str:
-    """Bytes of a request for a terminal."""
-    return printable(data.decode("utf-8", "backslashreplace"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from synproxy.cli.offline import Offline, imagine
 from synproxy.config.loader import loads
+from synproxy.explain.offline import Offline, imagine
 from synproxy.synapse.source import SynapseSource
 from synproxy.synapse.version import Version
 from tests.support.synapse_files import SynapseFiles

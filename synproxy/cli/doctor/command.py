@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from synproxy import __version__
 from synproxy.cli.problems import DEFAULT_CONFIG, load_or_explain, show_problems
 from synproxy.cli.synapse_options import add_synapse_options, synapse_source
-from synproxy.cli.terminal import Paint, printable
+from synproxy.cli.terminal import Paint
+from synproxy.core.printable import printable
 
 if TYPE_CHECKING:
     from synproxy.cli.doctor.finding import Finding
@@ -110,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     from synproxy.cli.doctor.identity import become
     from synproxy.cli.doctor.software import check_software
     from synproxy.cli.doctor.unit import read_unit
-    from synproxy.cli.offline import Offline
+    from synproxy.explain.offline import Offline
     from synproxy.synapse.source import MADE_UP
 
     holders, unit, software = Holders(), read_unit(), list(check_software())

@@ -15,10 +15,10 @@ from urllib.parse import quote
 from synproxy.cli.doctor.asking import NoReplyError, ask
 from synproxy.cli.doctor.finding import Finding, fail, ok, skip
 from synproxy.cli.doctor.routing import way_of
-from synproxy.cli.offline import Offline
 from synproxy.config.model import Config, Pool
 from synproxy.core.wheel import TimerWheel
 from synproxy.downstream.connection import ClientConnection
+from synproxy.explain.offline import Offline
 from synproxy.proxy.generation import Generation
 from synproxy.proxy.handler import ProxyHandler
 

@@ -13,9 +13,9 @@ from synproxy.cli.doctor.identity import Identity, check_user
 from synproxy.cli.doctor.listeners import check_listeners, serving_process
 from synproxy.cli.doctor.routing import way_of
 from synproxy.cli.doctor.servers import Server, check_pools, check_versions, visit_servers
-from synproxy.cli.offline import Offline
 from synproxy.config.addresses import UnixAddress, parse_listen
 from synproxy.config.model import Config
+from synproxy.explain.offline import Offline
 from synproxy.synapse.deployment import Deployment
 
 

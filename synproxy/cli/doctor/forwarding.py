@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from synproxy.cli.doctor.finding import Finding, Status, fail, ok
 from synproxy.cli.doctor.routing import SOMEBODY, way_of
-from synproxy.cli.offline import Offline, imagine
+from synproxy.explain.offline import Offline, imagine
 
 _CLAIMED = "198.51.100.66"  # TEST-NET-2, RFC 5737: what a liar writes into its own request
 _SET = "in set_header of the proxy section: "

@@ -10,8 +10,8 @@ from synproxy.cli.doctor.asking import NoReplyError, ask
 from synproxy.cli.doctor.finding import Finding, fail, ok, skip, warn
 from synproxy.cli.doctor.holders import Process
 from synproxy.cli.doctor.routing import way_of
-from synproxy.cli.offline import Offline
 from synproxy.config.model import Config
+from synproxy.explain.offline import Offline
 
 SYNAPSE_IDLE = 60.0
 """Seconds after which Synapse closes an idle connection: Twisted's ``HTTPChannel`` default, which

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synproxy.cli.offline import Offline, Request, imagine
 from synproxy.errors import DownstreamError
+from synproxy.explain.offline import Offline, Request, imagine
 from synproxy.proxy.generation import CompiledRoute
 
 SOMEBODY = "203.0.113.7"  # TEST-NET-3, RFC 5737: on nobody's allowlist

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synproxy.cli.main import main
-from synproxy.cli.offline import chosen_template, imagine
 from synproxy.config.model import Map
 from synproxy.core.variables import Variables
+from synproxy.explain.offline import chosen_template, imagine
 
 ALICE = "Authorization: Bearer syt_YWxpY2U_canaryCANARY_0a1b2c"
 CANARY = "canaryCANARY"

@@ -6,7 +6,8 @@ import io
 
 import pytest
 
-from synproxy.cli.terminal import Paint, printable, show, table, width
+from synproxy.cli.terminal import Paint, table, width
+from synproxy.core.printable import printable, show
 
 
 class Terminal(io.StringIO):

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from synproxy.cli.offline import Offline, imagine
 from synproxy.config.loader import loads
+from synproxy.explain.offline import Offline, imagine
 from synproxy.nginx.importer import Imported, import_nginx
 from synproxy.nginx.tree import read
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from synproxy.cli.offline import Offline
 from synproxy.config.model import Config
+from synproxy.explain.offline import Offline
 
 MAPS = {"connection_upgrade": {"source": "$http_upgrade", "values": {"": ""}}}
 ALL = {"name": "all", "location": "/", "pool": "main"}

@@ -10,9 +10,9 @@ from urllib.parse import quote, unquote
 import pytest
 
 from synproxy.cli.doctor.escapes import TARGETS, carry, check_here, check_way_in
-from synproxy.cli.offline import Offline
 from synproxy.config.loader import load
 from synproxy.config.model import Config
+from synproxy.explain.offline import Offline
 from tests.support.fake_synapse import FakeSynapse
 from tests.support.paths import ROOT
 from tests.unit.cli.doctor.compiled import config, offline

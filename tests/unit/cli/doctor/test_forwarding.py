@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from synproxy.cli.doctor.forwarding import check_closed, check_headers
-from synproxy.cli.offline import Offline
 from synproxy.config.loader import load
+from synproxy.explain.offline import Offline
 from tests.support.paths import ROOT
 from tests.unit.cli.doctor.compiled import ALL, offline
 

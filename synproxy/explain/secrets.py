@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
-from synproxy.cli.offline import Request
-from synproxy.cli.terminal import show
+from synproxy.core.printable import show
 from synproxy.core.redact import REDACTED, redact
+from synproxy.explain.offline import Request
 
 _LOCALPART = re.compile(rb"syt_([A-Za-z0-9+/=_%-]+?)_")  # synapse/handlers/auth.py
 _SHORTEST = 4  # bytes; a shorter part of a token is not one

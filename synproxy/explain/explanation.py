@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from synproxy.cli.offline import Offline, Request, balance_text, key_template, preference
-from synproxy.cli.secrets import Secrets
-from synproxy.cli.terminal import show
 from synproxy.config.model import Pool
 from synproxy.core.allowlist import AccessVerdict
 from synproxy.core.deadline import read_timeout
+from synproxy.core.printable import show
 from synproxy.core.redact import REDACTED
 from synproxy.core.user_key import Source
+from synproxy.explain.offline import Offline, Request, balance_text, key_template, preference
+from synproxy.explain.secrets import Secrets
 from synproxy.proxy.generation import CompiledRoute, PoolTarget
 
 

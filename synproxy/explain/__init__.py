@@ -1,0 +1,1 @@
+"""Where a request would go, and why: asked by commands and by the status page."""
