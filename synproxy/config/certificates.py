@@ -7,10 +7,12 @@ way. Must not know which listener uses it.
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from calendar import timegm
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_tz
 from pathlib import Path
@@ -22,6 +24,9 @@ _VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_
 _NO_CHECK_TIME = 0x200000
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which ``ssl`` does not name: a certificate that is not valid
 yet, or no more, is a warning and not an error, as with nginx."""
+
+Pems = Mapping[str, str]
+"""What PEM files held when they were read, by path. Private keys are among them: for no log."""
 
 _PEM_LIMIT = 1 << 20  # bytes
 _CODE = re.compile(r" \(_ssl\.c:[0-9]+\)$|^\[[^]]*\] ")
@@ -90,18 +95,31 @@ def client_context(tls: UpstreamTls) -> ssl.SSLContext:
     return context
 
 
-def load_pair(context: ssl.SSLContext, files: Certificate) -> Pair:
-    """Put a certificate and its key into a context, and try them out.
+def read_pems(certificates: Iterable[Certificate]) -> dict[str, str]:
+    """The files of certificates, and of their keys.
+
+    :raises CertificateError: one cannot be read.
+    """
+    pems = {}
+    for files in certificates:
+        pems[files.certificate] = _read("certificate", files.certificate)
+        pems[files.key] = _read("key", files.key)
+    return pems
+
+
+def load_pair(context: ssl.SSLContext, files: Certificate, pems: Pems) -> Pair:
+    """Put a certificate and its key into a context, and try them out. ``pems`` holds both.
 
     :raises CertificateError: the file that is to blame.
     """
-    chain = _read("certificate", files.certificate)
+    chain, key = pems[files.certificate], pems[files.key]
     if "-----BEGIN CERTIFICATE-----" not in chain:
         raise CertificateError("certificate", files.certificate, "no certificate in PEM is in it")
-    if "PRIVATE KEY-----" not in _read("key", files.key):
+    if "PRIVATE KEY-----" not in key:
         raise CertificateError("key", files.key, "no private key in PEM is in it")
     try:
-        context.load_cert_chain(files.certificate, files.key, _no_passphrase)
+        with _in_memory(chain) as chain_path, _in_memory(key) as key_path:
+            context.load_cert_chain(chain_path, key_path, _no_passphrase)
     except _PassphraseError:
         raise CertificateError("key", files.key, "it is protected by a passphrase") from None
     except ssl.SSLError as error:
@@ -144,6 +162,15 @@ def _read(field: str, file: str) -> str:
             return stream.read(_PEM_LIMIT).decode("latin-1")
     except OSError as error:
         raise CertificateError(field, file, f"it cannot be read: {error.strerror}") from None
+
+
+@contextmanager
+def _in_memory(pem: str) -> Iterator[str]:
+    """A path for OpenSSL: ``ssl`` takes keys from files only, and this one is on no disk."""
+    with os.fdopen(os.memfd_create("pem"), "wb") as file:
+        file.write(pem.encode("latin-1"))
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}"
 
 
 def _is_chain(chain: str) -> bool:

@@ -15,6 +15,7 @@ from synproxy.config.certificates import (
     CertificateError,
     client_context,
     load_pair,
+    read_pems,
     server_context,
 )
 from synproxy.config.document import Document, Path
@@ -58,7 +59,7 @@ def _check_listener(
         return
     for number, pair in enumerate(tls.certificates if files else ()):
         try:
-            load_pair(server_context(tls), pair)
+            load_pair(server_context(tls), pair, read_pems([pair]))
         except CertificateError as error:
             place: Path = (*path, "tls", "certificates", number, error.field)
             document.at_value(place, _told(error))

@@ -16,6 +16,7 @@ from synproxy.runtime.tls import TlsEndpoint
 if TYPE_CHECKING:
     import asyncio
 
+    from synproxy.config.certificates import Pems
     from synproxy.config.model import Listener
     from synproxy.proxy.handler import ProxyHandler
 
@@ -26,21 +27,17 @@ class Accepting:
     :raises ConfigError: a certificate cannot be used.
     """
 
-    def __init__(self, listener: Listener, handler: ProxyHandler) -> None:
+    def __init__(self, listener: Listener, handler: ProxyHandler, pems: Pems) -> None:
         self._listener = listener
         self._handler = handler.for_listener(listener)
         self.endpoint: TlsEndpoint | None = None
         if listener.tls is not None:
             try:
-                self.endpoint = TlsEndpoint(listener, self._handler, handler.for_plain_http())
+                plain = handler.for_plain_http()
+                self.endpoint = TlsEndpoint(listener, self._handler, plain, pems)
             except CertificateError as error:
-                # The loader has looked before; somebody was quicker.
+                # The supervisor has tried it, but not this OpenSSL: an upgrade is half done.
                 raise ConfigError([Problem(error.file, 0, 0, error.reason)]) from None
-
-    def start(self) -> None:
-        """Connections come from now on."""
-        if self.endpoint is not None:
-            self.endpoint.watch()
 
     def connection(self) -> asyncio.Protocol:
         """For a connection that was just accepted."""
@@ -51,19 +48,12 @@ class Accepting:
     def become(self, other: Accepting) -> None:
         """After a reload: take connections as the new configuration says. With the same settings
         for TLS the endpoint stays, and with it the tickets that clients hold."""
-        if self.endpoint is not None:
-            if self._listener == other._listener:
-                self.endpoint.look()
-                return
-            self.endpoint.close()
+        if self.endpoint is not None and self._listener == other._listener:
+            assert other.endpoint is not None
+            self.endpoint.certificates = other.endpoint.certificates
+            return
         self._listener, self._handler, self.endpoint = (
             other._listener,
             other._handler,
             other.endpoint,
         )
-        self.start()
-
-    def close(self) -> None:
-        """Look after the certificates no more."""
-        if self.endpoint is not None:
-            self.endpoint.close()

@@ -37,6 +37,8 @@ from synproxy.runtime.shares import Shares
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from synproxy.config.certificates import Pems
+
 _log = logging.getLogger("synproxy")
 
 _TICK: Final = 0.25
@@ -110,7 +112,7 @@ class Child:
         try:
             self.handler = ProxyHandler(Generation(config, self.wheel), self.wheel, loop, None)
             self._log_to(AccessLog(config.access_log))
-            self._accepting = self._accepting_of(config)
+            self._accepting = self._accepting_of(config, order["pems"])
         except (ConfigError, OSError, ValueError) as error:
             await control.ask("failed", reason=str(error))
             return 1
@@ -147,6 +149,7 @@ class Child:
             ("prepare", self._prepare),
             ("commit", self._commit),
             ("forget", self._forget),
+            ("certificates", self._show_certificates),
             ("status", self._facts),
             ("snapshot", lambda arguments: snapshot(self.handler, self._metrics)),
             ("reopen", partial(_then_nothing, self._reopen_logs)),
@@ -161,18 +164,17 @@ class Child:
 
     # --- listeners
 
-    def _accepting_of(self, config: Config) -> dict[str, Accepting]:
-        return {one.listen: Accepting(one, self.handler) for one in config.listeners}
+    def _accepting_of(self, config: Config, pems: Pems) -> dict[str, Accepting]:
+        return {one.listen: Accepting(one, self.handler, pems) for one in config.listeners}
 
     def _listen(self, sockets: dict[str, int]) -> None:
         connections = self.handler.connections
         for name, fd in sockets.items():
             sock = socket.socket(fileno=fd)
             sock.setblocking(False)
-            accepting = self._accepting[name]
-            accepting.start()
+            connection = self._accepting[name].connection
             self._acceptors[name] = Acceptor(
-                self._loop, sock, accepting.connection, self._shares, connections.__len__
+                self._loop, sock, connection, self._shares, connections.__len__
             )
 
     def _deafen(self) -> None:
@@ -224,7 +226,7 @@ class Child:
             generation = Generation(config, self.wheel, self.handler.generation)
             if config.access_log != self._config.access_log:
                 access_log = AccessLog(config.access_log)
-            accepting = self._accepting_of(config)
+            accepting = self._accepting_of(config, arguments["pems"])
         except (ConfigError, OSError, ValueError) as error:
             raise ControlError(str(error)) from error
         self._prepared = config, generation, access_log, accepting
@@ -241,9 +243,7 @@ class Child:
         old.retire()
         self._config = config
         self._log_to(access_log)
-        for name, changed in accepting.items():
-            if name in self._accepting:
-                self._accepting[name].become(changed)
+        self._accept_as(accepting)
         self._metrics.fold()
         self._count_if_asked()
         if config.reload_grace:
@@ -257,6 +257,20 @@ class Child:
             assert prepared[2] is not None
             prepared[2].close()
         return {}
+
+    def _show_certificates(self, arguments: Facts) -> Facts:
+        """Files have changed, and nothing else."""
+        try:
+            accepting = self._accepting_of(self._config, arguments["pems"])
+        except ConfigError as error:
+            raise ControlError(str(error)) from error
+        self._accept_as(accepting)
+        return {}
+
+    def _accept_as(self, accepting: dict[str, Accepting]) -> None:
+        for name, changed in accepting.items():
+            if name in self._accepting:
+                self._accepting[name].become(changed)
 
     def _cut_replaced(self) -> None:
         """End what still follows a configuration that was replaced too long ago."""

@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from synproxy import __version__
@@ -23,6 +23,7 @@ from synproxy.runtime.shares import SLOTS, Shares
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from synproxy.config.certificates import Pems
     from synproxy.runtime.identity import Identity
 
 START_TIMEOUT: Final = 60.0
@@ -46,6 +47,7 @@ class Order:
     """What children serve. A reload makes a new one."""
 
     config: Facts
+    pems: Pems = field(repr=False)
     loop: str
     sockets: Mapping[str, int]
     identity: Identity | None
@@ -161,6 +163,7 @@ class Offspring:
         cores = sorted(os.sched_getaffinity(0))
         return {
             "config": self.order.config,
+            "pems": dict(self.order.pems),
             "sockets": dict(self.order.sockets),
             "shares": self._family.shares.fd,
             "slot": self.slot,

@@ -13,11 +13,13 @@ import contextlib
 import logging
 import os
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from synproxy.errors import ConfigError
 from synproxy.runtime import logs, systemd
 from synproxy.runtime.control import ANSWER_TIMEOUT, ControlError, Facts, ask_all
+from synproxy.runtime.credentials import LOOK, Credentials, Looks
 from synproxy.runtime.handover import Inheritance, Successor
 from synproxy.runtime.identity import cores, identity, own_log, raise_fd_limit
 from synproxy.runtime.listeners import InheritedSockets, ListeningSockets
@@ -88,6 +90,7 @@ class Supervisor:
         self._inheritance = Inheritance()
         inherited = InheritedSockets([*systemd.listen_sockets(), *self._inheritance.sockets])
         self._sockets = ListeningSockets(inherited, self._inheritance.ours)
+        self._looks = Looks()
         self._office = Office(self)
         self._successor: Successor | None = None
         self._status = ""
@@ -101,7 +104,8 @@ class Supervisor:
         self._handle_signals()
         try:
             self._sockets.open(self.config.listeners)
-            order = self._order(self.config)
+            credentials = Credentials(self.config)
+            order = self._order(self.config, credentials)
             self._family.order = order
             async with self._busy:
                 await self._unless_done(self._family.start(order, self._count(self.config)))
@@ -109,7 +113,7 @@ class Supervisor:
             await self._office.open(self.config, handed_over=predecessor is not None)
             for service in self._services:
                 await service.start(self)
-        except (OSError, ValueError, ControlError) as error:
+        except (ConfigError, OSError, ValueError, ControlError) as error:
             if not self._done.is_set():
                 _log.error("cannot start: %s", error)
             self._family.abandon()
@@ -128,9 +132,11 @@ class Supervisor:
             predecessor.register("main", self._become_main)
             with contextlib.suppress(ControlError):
                 await predecessor.ask("ready", pid=os.getpid())
-        watch = asyncio.create_task(self._watch())
+        self._looks.use(credentials)
+        watches = [asyncio.create_task(self._watch()), asyncio.create_task(self._look_at_files())]
         await self._done.wait()
-        watch.cancel()
+        for watch in watches:
+            watch.cancel()
         await self._end()
         return 0
 
@@ -216,7 +222,7 @@ class Supervisor:
     def _count(self, config: Config) -> int:
         return config.children or cores()
 
-    def _order(self, config: Config) -> Order:
+    def _order(self, config: Config, credentials: Credentials) -> Order:
         """What children are to do.
 
         :raises ValueError: the user does not exist.
@@ -226,6 +232,7 @@ class Supervisor:
         own_log(config.access_log.path, who)
         return Order(
             config=config.model_dump(mode="json", exclude_unset=True),
+            pems=credentials.pems,
             loop=self._loop_name,
             sockets=self._sockets.fds([listener.listen for listener in config.listeners]),
             identity=who,
@@ -253,6 +260,24 @@ class Supervisor:
                 if isinstance(answer, ControlError) and child.serves:
                     _log.error("child %d hangs and is ended", child.pid)
                     child.signal(signal.SIGABRT)
+
+    # --- certificates
+
+    async def _look_at_files(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            async with self._busy:
+                if (fresh := self._looks.renewed(self.config)) is not None:
+                    await self._show(fresh)
+
+    async def _show(self, credentials: Credentials) -> None:
+        """Let children use new certificates; one that cannot keeps what it has."""
+        family = self._family
+        if family.order is not None:
+            family.order = order = replace(family.order, pems=credentials.pems)
+            for child in family.serving:
+                child.order = order
+        await self.ask_all("certificates", pems=dict(credentials.pems))
 
     # --- reload
 
@@ -283,7 +308,8 @@ class Supervisor:
             opened = self._sockets.open(config.listeners)
             wanted = {listener.listen for listener in config.listeners}
             unwanted = set(self._sockets.fds()) - wanted
-            order = self._order(config)
+            credentials = Credentials(config)
+            order = self._order(config, credentials)
             await self._give(order, config, others=bool(opened or unwanted))
             await self._office.reload(config)
         except (ConfigError, OSError, ValueError, ControlError) as error:
@@ -294,6 +320,7 @@ class Supervisor:
         self._sockets.close(unwanted)
         self._sockets.store()
         self.config = config
+        self._looks.use(credentials)
         return ""
 
     async def _give(self, order: Order, config: Config, *, others: bool) -> None:
@@ -317,7 +344,12 @@ class Supervisor:
             return
         try:
             await asyncio.gather(
-                *(child.control.ask("prepare", START_TIMEOUT, config=order.config) for child in old)
+                *(
+                    child.control.ask(
+                        "prepare", START_TIMEOUT, config=order.config, pems=dict(order.pems)
+                    )
+                    for child in old
+                )
             )
         except ControlError:
             await ask_all([child.control for child in old if child.serves], "forget")

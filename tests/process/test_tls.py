@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -9,11 +10,12 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.process.endurance import ask
 from tests.support.certificates import make_certificate
 from tests.support.synproxy import Synproxy
 
@@ -227,11 +229,20 @@ def test_a_challenge_is_a_file_of_its_directory_and_nothing_else(
         assert told.endswith(b"\r\n\r\ntoken.thumbprint")
 
 
-def in_log(proxy: Synproxy, text: str) -> None:
+def eventually(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
-    while text not in proxy.log.read_text():
-        assert time.monotonic() < deadline, proxy.log.read_text()
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def in_log(proxy: Synproxy, text: str) -> None:
+    eventually(lambda: text in proxy.log.read_text())
+
+
+def children(proxy: Synproxy) -> list[int]:
+    found: list[int] = asyncio.run(ask(proxy.directory / "control.sock", "status"))["children"]
+    return found
 
 
 def test_a_new_certificate_is_taken_on_reload_and_a_broken_one_is_not(proxy: Synproxy) -> None:
@@ -255,6 +266,31 @@ def test_a_new_certificate_is_taken_on_reload_and_a_broken_one_is_not(proxy: Syn
     in_log(proxy, "the key does not fit the certificate")
     assert shown(proxy, "a.example") == new
     (proxy.directory / "first.key").write_text(key)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_keys_that_only_root_can_read_are_enough(tmp_path: Path) -> None:
+    make_certificate(tmp_path, "first", "a.example")
+    make_certificate(tmp_path, "second", "b.example")
+    config = f"{CONFIG}user: nobody\ncontrol_socket: @RUN@/control.sock\n"
+    with Synproxy(tmp_path, config) as proxy:
+        assert tmp_path.stat().st_mode & 0o077 == 0  # the children cannot even look there
+        in_log(proxy, "ready: ")
+        before = children(proxy)
+        assert shown(proxy, "b.example") == on_disk(proxy, "second")
+        old = on_disk(proxy, "first")
+        make_certificate(tmp_path, "first", "a.example")
+        (tmp_path / "first.key").chmod(0o600)
+        in_log(proxy, "new certificates for")  # within 10 s, by itself
+        new = on_disk(proxy, "first")
+        eventually(lambda: shown(proxy, "a.example") == new)
+        assert new != old
+        # What is broken on disk keeps no child from being started again.
+        (tmp_path / "first.key").unlink()
+        os.kill(before[0], signal.SIGKILL)
+        eventually(lambda: children(proxy) not in ([], before))
+        assert shown(proxy, "a.example") == new
+        assert "PRIVATE KEY" not in proxy.log.read_text()
 
 
 def test_a_pair_that_does_not_fit_is_a_mistake_with_its_place(tmp_path: Path) -> None:

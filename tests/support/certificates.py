@@ -6,12 +6,20 @@ import subprocess
 from pathlib import Path
 
 
-def make_certificate(directory: Path, name: str, *names: str, days: int = 90) -> tuple[Path, Path]:
-    """A certificate and its key, ``NAME.pem`` and ``NAME.key``, for DNS names."""
+_KINDS = {
+    "ec": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+    "rsa": ("-newkey", "rsa:2048"),
+}
+
+
+def make_certificate(
+    directory: Path, name: str, *names: str, days: int = 90, kind: str = "ec"
+) -> tuple[Path, Path]:
+    """A certificate and its key, ``NAME.pem`` and ``NAME.key``, for DNS names; ``kind``: ec, rsa."""
     certificate, key = directory / f"{name}.pem", directory / f"{name}.key"
     subprocess.run(
         [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("openssl", "req", "-x509", *_KINDS[kind]),
             *("-nodes", "-days", str(days), "-subj", f"/CN={name}"),
             *("-addext", "subjectAltName=" + ",".join(f"DNS:{one}" for one in names)),
             *("-keyout", str(key), "-out", str(certificate)),
