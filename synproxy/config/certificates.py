@@ -108,7 +108,27 @@ def read_pems(certificates: Iterable[Certificate]) -> dict[str, str]:
 
 
 def load_pair(context: ssl.SSLContext, files: Certificate, pems: Pems) -> Pair:
-    """Put a certificate and its key into a context, and try them out. ``pems`` holds both.
+    """Put a certificate and its key into a context that has none, and try them out. ``pems`` holds
+    both.
+
+    :raises CertificateError: the file that is to blame.
+    """
+    add_pair(context, files, pems)
+    try:
+        told = _try_out(context, pems[files.certificate])
+    except ssl.SSLError as error:
+        reason = f"no client would take it: {openssl_reason(error)}"
+        raise CertificateError("certificate", files.certificate, reason) from None
+    names = frozenset(
+        value.lower() for kind, value in told.get("subjectAltName", ()) if kind == "DNS"
+    )
+    ends = parsedate_tz(told["notAfter"])
+    assert ends is not None  # OpenSSL's own spelling
+    return Pair(files, names, timegm((*ends[:6], 0, 0, 0)))
+
+
+def add_pair(context: ssl.SSLContext, files: Certificate, pems: Pems) -> None:
+    """Put a certificate and its key into a context, beside one of another kind: RSA and ECDSA.
 
     :raises CertificateError: the file that is to blame.
     """
@@ -129,17 +149,6 @@ def load_pair(context: ssl.SSLContext, files: Certificate, pems: Pems) -> Pair:
         field = "certificate" if _is_chain(chain) is False else "key"
         reason = f"it cannot be used: {openssl_reason(error)}"
         raise CertificateError(field, getattr(files, field), reason) from None
-    try:
-        told = _try_out(context, chain)
-    except ssl.SSLError as error:
-        reason = f"no client would take it: {openssl_reason(error)}"
-        raise CertificateError("certificate", files.certificate, reason) from None
-    names = frozenset(
-        value.lower() for kind, value in told.get("subjectAltName", ()) if kind == "DNS"
-    )
-    ends = parsedate_tz(told["notAfter"])
-    assert ends is not None  # OpenSSL's own spelling
-    return Pair(files, names, timegm((*ends[:6], 0, 0, 0)))
 
 
 def openssl_reason(error: ssl.SSLError) -> str:

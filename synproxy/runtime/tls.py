@@ -12,7 +12,7 @@ import logging
 import ssl
 from typing import TYPE_CHECKING, Any, Final
 
-from synproxy.config.certificates import Pair, Pems, load_pair, server_context
+from synproxy.config.certificates import Pair, Pems, add_pair, load_pair, server_context
 from synproxy.downstream.connection import ClientConnection
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Certificates:
             known = contexts.setdefault(pair.names, context)
             if known is not context:
                 # The same names again: RSA beside ECDSA, of which OpenSSL takes what a client can.
-                load_pair(known, files, pems)
+                add_pair(known, files, pems)
         for names, context in contexts.items():
             context.set_alpn_protocols(self.protocols)
             for name in names:

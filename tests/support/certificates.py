@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-
 _KINDS = {
     "ec": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
     "rsa": ("-newkey", "rsa:2048"),
@@ -15,7 +14,7 @@ _KINDS = {
 def make_certificate(
     directory: Path, name: str, *names: str, days: int = 90, kind: str = "ec"
 ) -> tuple[Path, Path]:
-    """A certificate and its key, ``NAME.pem`` and ``NAME.key``, for DNS names; ``kind``: ec, rsa."""
+    """A certificate and its key, ``NAME.pem`` and ``NAME.key``; ``kind``: ec or rsa."""
     certificate, key = directory / f"{name}.pem", directory / f"{name}.key"
     subprocess.run(
         [
