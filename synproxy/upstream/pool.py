@@ -187,7 +187,9 @@ class ServerPool:
 
     def take_over(self, old: ServerPool) -> None:
         """Keep the idle connections of the pool whose place this one takes, where the servers are
-        the same."""
+        the same and spoken to in the same way."""
+        if old.settings.tls != self.settings.tls:
+            return  # what was not verified, or not encrypted, would go on to be so
         indexes = {server.address: n for n, server in enumerate(self.settings.servers)}
         for connection in list(old._order):
             index = indexes.get(old.settings.servers[connection.index].address)

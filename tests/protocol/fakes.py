@@ -114,8 +114,12 @@ class FakeSink:
         return self.keeps_half_closed
 
 
-def make_pool(servers: int = 1, **settings: Any) -> ServerPool:
-    addresses = [f"unix:/run/{number}.sock" for number in range(servers)]
+def make_pool(servers: int | list[str] = 1, **settings: Any) -> ServerPool:
+    addresses = (
+        [f"unix:/run/{number}.sock" for number in range(servers)]
+        if isinstance(servers, int)
+        else servers
+    )
     model = Pool.model_validate({"servers": addresses, **settings})
     return ServerPool("pool", model, TimerWheel(1000.0))
 

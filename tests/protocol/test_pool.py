@@ -195,3 +195,25 @@ def test_whatever_happens_no_connection_is_given_twice_or_dead(
                 transport.receive(ANSWER + b"x")
                 connection.finish()
         assert pool.idle_connections <= keepalive
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kept"),
+    [
+        (None, None, 1),
+        ({"ca": "/ca.pem"}, {"ca": "/ca.pem"}, 1),
+        (None, {}, 0),
+        ({}, None, 0),
+        ({"verify": "off"}, {"verify": "on"}, 0),
+        ({"ca": "/ca.pem"}, {"ca": "/other.pem"}, 0),
+        ({"server_name": "a"}, {"server_name": "b"}, 0),
+    ],
+)
+def test_a_reload_keeps_idle_connections_only_if_tls_was_spoken_as_it_is_now(
+    before: dict[str, str] | None, after: dict[str, str] | None, kept: int
+) -> None:
+    servers = ["worker.example:8443"]
+    old, new = make_pool(servers=servers, tls=before), make_pool(servers=servers, tls=after)
+    served(old)
+    new.take_over(old)
+    assert new.idle_connections == kept
