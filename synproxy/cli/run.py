@@ -33,8 +33,8 @@ def run(args: argparse.Namespace) -> int:
     config: Config | None
     if args.synapse:
         source = synapse_source(args)
-        config = show_problems(source.config)
-        read = source.config
+        read = partial(source.config, files=True)
+        config = show_problems(read)
     else:
         config = load_or_explain(args.config, files=True)
         read = partial(load, args.config, files=True)

@@ -36,9 +36,10 @@ class SynapseSource:
         """The configuration as YAML. Raises ConfigError with every mistake in Synapse's files."""
         return self.text_for(self.deployment())
 
-    def config(self) -> Config:
-        """What :meth:`text` means; raises ConfigError as it does."""
-        return loads(self.text(), MADE_UP)
+    def config(self, *, files: bool = False) -> Config:
+        """What :meth:`text` means; raises ConfigError as it does. ``files``: also look into the
+        certificates that it names."""
+        return loads(self.text(), MADE_UP, files=files)
 
     def text_for(self, deployment: Deployment) -> str:
         catalogue = load_catalogue()
