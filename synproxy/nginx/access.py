@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePath
 
-from synproxy.nginx.draft import Said
+from synproxy.nginx.draft import Said, free_name
 from synproxy.nginx.report import Report
 from synproxy.nginx.scope import Scope
 from synproxy.nginx.tree import Directive
@@ -54,10 +54,7 @@ class Allowlists:
         files = {one.file for one in rules}
         stem = re.sub(r"[^A-Za-z0-9_]+", "_", PurePath(files.pop()).stem)
         wish = stem if not files and stem not in ("nginx", "default", "") else "access"
-        name, number = wish, 2
-        while name in self.sections:
-            name, number = f"{wish}_{number}", number + 1
-        return name
+        return free_name(wish, self.sections.__contains__)
 
 
 def guard(location: Scope) -> Directive | None:

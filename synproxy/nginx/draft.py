@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import yaml
@@ -36,6 +36,14 @@ def without_prefix(value: object, prefix: str) -> object:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [without_prefix(one, prefix) for one in value]
     return value
+
+
+def free_name(wish: str, taken: Callable[[str], bool]) -> str:
+    """``wish``, or with a number behind it."""
+    name, number = wish, 2
+    while taken(name):
+        name, number = f"{wish}_{number}", number + 1
+    return name
 
 
 def comment(text: str, indent: str = "") -> list[str]:

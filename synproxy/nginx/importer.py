@@ -11,6 +11,7 @@ from pathlib import Path
 from synproxy.config.addresses import parse_listen
 from synproxy.errors import ConfigError, Problem
 from synproxy.nginx.draft import Said, comment, lines, without_prefix
+from synproxy.nginx.pools import with_port
 from synproxy.nginx.report import Effect, Finding, Report
 from synproxy.nginx.routes import Routes
 from synproxy.nginx.scope import Scope
@@ -124,12 +125,7 @@ def _listeners(server: Directive, report: Report) -> list[object]:
 
 
 def _listen_address(written: str) -> str:
-    """nginx takes port 80 where none is written."""
-    if written.isdecimal() or written.startswith("unix:"):
-        return written
-    if written.endswith("]") or ":" not in written:
-        return f"{written}:80"
-    return written
+    return written if written.isdecimal() else with_port(written)
 
 
 def _listener(one: Directive, report: Report) -> object:

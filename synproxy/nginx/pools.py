@@ -11,16 +11,14 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from synproxy.config.addresses import parse_server
-from synproxy.nginx.draft import Said
+from synproxy.nginx.draft import Said, free_name
 from synproxy.nginx.maps import Maps
 from synproxy.nginx.report import Report
 from synproxy.nginx.templates import UnknownVariableError
 from synproxy.nginx.tree import Directive
 
-_KEEPALIVE = {
-    "keepalive_timeout": "keepalive_timeout",
-    "keepalive_time": "keepalive_time",
-}
+_COUNTS = {"keepalive", "keepalive_requests"}
+_DURATIONS = {"keepalive_timeout", "keepalive_time"}
 _IGNORED = {"resolve", "slow_start", "service", "route", "drain"}
 
 
@@ -54,7 +52,7 @@ class Pools:
         written = block.args[0]
         if written not in self._done:
             self._done[written] = Said({}, "")
-            self._done[written] = Said(self._upstream(block, texts), f"{block.place}")
+            self._done[written] = Said(self._upstream(block, texts), block.place)
         return written
 
     def at(self, address: str, directive: Directive, name: str | None = None) -> str:
@@ -62,21 +60,18 @@ class Pools:
 
         :raises ValueError: it is none.
         """
-        address = _with_port(address)
+        address = with_port(address)
         parse_server(address)
         if name is None and address in self._addresses:
             return self._addresses[address]
-        name = name or self._free(_name_for(address))
+        name = name or free_name(_name_for(address), self._taken)
         if name not in self._done:
-            self._done[name] = Said({"servers": [address]}, f"{directive.place}")
+            self._done[name] = Said({"servers": [address]}, directive.place)
             self._addresses.setdefault(address, name)
         return name
 
-    def _free(self, wish: str) -> str:
-        name, number = wish, 2
-        while name in self._done or self.named(name):
-            name, number = f"{wish}_{number}", number + 1
-        return name
+    def _taken(self, name: str) -> bool:
+        return name in self._done or self.named(name)
 
     def _upstream(self, block: Directive, texts: Mapping[str, str]) -> dict[str, object]:
         self._report.claim(block)
@@ -85,15 +80,12 @@ class Pools:
         for one in block.block or ():
             if (balance := self._balance(one, texts)) is not None:
                 pool["balance"] = balance
-            elif one.name == "keepalive" and one.args and one.args[0].isdecimal():
+            elif one.name in _COUNTS and one.args and one.args[0].isdecimal():
                 self._report.claim(one)
-                pool["keepalive"] = Said(int(one.args[0]), f"{one.place}")
-            elif one.name in _KEEPALIVE and one.args:
+                pool[one.name] = Said(int(one.args[0]), one.place)
+            elif one.name in _DURATIONS and one.args:
                 self._report.claim(one)
-                pool[_KEEPALIVE[one.name]] = Said(_number(one.args[0]), f"{one.place}")
-            elif one.name == "keepalive_requests" and one.args and one.args[0].isdecimal():
-                self._report.claim(one)
-                pool[one.name] = Said(int(one.args[0]), f"{one.place}")
+                pool[one.name] = Said(_number(one.args[0]), one.place)
             elif one.name in ("zone", "resolver", "resolver_timeout"):
                 self._report.needless(one)
         pool["servers"] = [self._server(one, len(servers) == 1) for one in servers]
@@ -103,7 +95,7 @@ class Pools:
         """How a server is chosen, if ``one`` says so."""
         if one.name == "least_conn":
             self._report.claim(one)
-            return Said("least_conn", f"{one.place}")
+            return Said("least_conn", one.place)
         if one.name == "random":
             self._report.differs(one, "the server with the fewest requests is chosen, of all")
             return Said("least_conn", f"{one.place}: random")
@@ -124,12 +116,12 @@ class Pools:
         self._report.claim(one)
         if one.args[1:2] != ("consistent",):
             self._report.differs(one, "the ring is ketama (consistent): users change servers once")
-        return {"hash": Said(key, f"{one.place}")}
+        return {"hash": Said(key, one.place)}
 
     def _server(self, one: Directive, alone: bool) -> object:
         self._report.claim(one)
         try:
-            address = _with_port(one.args[0])
+            address = with_port(one.args[0])
             parse_server(address)
         except ValueError as error:
             self._report.lost(one, f"{error}")
@@ -156,15 +148,15 @@ class Pools:
         elif "fail_timeout" in server:
             del server["fail_timeout"]
         if len(server) == 1:
-            return Said(address, f"{one.place}")
-        return Said(server, f"{one.place}")
+            return Said(address, one.place)
+        return Said(server, one.place)
 
 
 def _number(text: str) -> object:
     return int(text) if text.isdecimal() else text
 
 
-def _with_port(address: str) -> str:
+def with_port(address: str) -> str:
     """nginx takes port 80 where none is written."""
     if address.startswith("unix:") or re.search(r"[^:]:[0-9]+$", address):
         return address

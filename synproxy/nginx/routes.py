@@ -202,7 +202,7 @@ class Routes:
         location = flat.scope.innermost
         head: dict[str, object] = {"name": self._name(route), "location": flat.written}
         written = " ".join(location.args) if flat.nested else ""
-        origin = f"{location.place}" + (f": location {written}" if written else "")
+        origin = location.place + (f": location {written}" if written else "")
         self._routes.append(head | route)
         self._proxies.append(proxy)
         self._origins.append(origin)
