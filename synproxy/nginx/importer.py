@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from synproxy.config.addresses import parse_listen
 from synproxy.errors import ConfigError, Problem
 from synproxy.nginx.draft import Said, comment, lines, without_prefix
-from synproxy.nginx.pools import with_port
+from synproxy.nginx.listeners import listeners
 from synproxy.nginx.report import Effect, Finding, Report
 from synproxy.nginx.routes import Routes
 from synproxy.nginx.scope import Scope
@@ -47,7 +46,7 @@ def import_nginx(configuration: Configuration, wanted: str | None = None) -> Imp
     scope = Scope((http, server))
     report.claim(http, server)
     routes = Routes(scope, http, report)
-    tree: dict[str, object] = {"listeners": _listeners(server, report)}
+    tree: dict[str, object] = {"listeners": listeners(server, report)}
     tree["http"] = http_section(scope, report)
     tree["proxy"] = routes.common
     tree["allowlists"] = routes.allowlists.sections
@@ -102,48 +101,6 @@ def _proxied(block: Directive) -> int:
     return sum(
         (one.last("proxy_pass") is not None) + _proxied(one) for one in block.all("location")
     )
-
-
-def _listeners(server: Directive, report: Report) -> list[object]:
-    found: list[object] = []
-    plain = [one for one in server.all("listen") if one.args]
-    for one in plain:
-        if "ssl" in one.args[1:] or "quic" in one.args[1:]:
-            report.lost(one, "TLS ends elsewhere: put what ends it before a plain listener")
-            continue
-        try:
-            parse_listen(_listen_address(one.args[0]))
-        except ValueError as error:
-            report.lost(one, str(error))
-            continue
-        found.append(_listener(one, report))
-    if not plain:
-        found.append(Said("80", "nginx's default"))
-    if not found:
-        found.append(Said("127.0.0.1:8008", "all listeners of nginx end TLS: see below"))
-    return found
-
-
-def _listen_address(written: str) -> str:
-    return written if written.isdecimal() else with_port(written)
-
-
-def _listener(one: Directive, report: Report) -> object:
-    report.claim(one)
-    section: dict[str, object] = {"listen": _listen_address(one.args[0])}
-    for word in one.args[1:]:
-        name, _, value = word.partition("=")
-        if name == "backlog" and value.isdecimal():
-            section["backlog"] = int(value)
-        elif name == "ipv6only":
-            section["ipv6only"] = value != "off"
-        elif word == "proxy_protocol":
-            report.lost(one, "the PROXY protocol is not read here")
-        elif word in ("http2", "spdy"):
-            report.differs(one, "HTTP/1.1 is spoken")
-    if len(section) == 1:
-        return Said(section["listen"], one.place)
-    return Said(section, one.place)
 
 
 def _access_log(scope: Scope, report: Report) -> object:
