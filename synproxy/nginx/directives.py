@@ -129,8 +129,6 @@ _NEEDLESS = frozenset(
         "http2_max_header_size",
         "http2_push",
         "http2_push_preload",
-        "ssl_session_cache",
-        "ssl_buffer_size",
         "ssl_dyn_rec_size_lo",
         "limit_req_status",
         "limit_req_log_level",
@@ -153,8 +151,6 @@ _ONLY_THIS = {
     "auth_basic": ("off", "no password is asked for"),
     "auth_request": ("off", "nobody is asked for permission"),
     "limit_rate": ("0", "answers are as fast as the client reads"),
-    "proxy_ssl_verify": ("off", "servers are spoken to without TLS"),
-    "proxy_ssl_server_name": ("off", "servers are spoken to without TLS"),
     "gzip_static": ("off", ""),
     "expires": ("off", ""),
     "http2": ("off", "HTTP/1.1 is spoken"),
@@ -211,8 +207,16 @@ _LOST = {
 }
 
 _LOST_PATTERNS = {
-    "ssl_*": "TLS ends elsewhere",
-    "proxy_ssl_*": "servers are spoken to without TLS",
+    "ssl_client_certificate": "no client shows a certificate",
+    "ssl_verify_*": "no client shows a certificate",
+    "ssl_crl": "no client shows a certificate",
+    "ssl_ocsp*": "no client shows a certificate",
+    "ssl_trusted_certificate": "no OCSP response is stapled",
+    "ssl_stapling_*": "no OCSP response is stapled",
+    "ssl_password_file": "keys must have no passphrase",
+    "ssl_reject_handshake": "a client that asks for another name gets the first certificate",
+    "ssl_conf_command": "OpenSSL's own setting holds",
+    "ssl_*": "another directive holds, or nothing here corresponds",
     "proxy_cookie_*": "cookies are passed on as they are",
     "proxy_cache_*": "nothing is cached",
     "sub_filter_*": "bodies are passed on unchanged",
@@ -240,6 +244,10 @@ _KNOWN = {
     *("lingering_time", "lingering_timeout", "tcp_nodelay", "server_tokens", "gzip"),
     *("gzip_comp_level", "gzip_min_length", "gzip_vary", "gzip_disable", "gzip_types"),
     *("access_log", "return", "upstream", "map", "location"),
+    *("proxy_ssl_verify", "proxy_ssl_trusted_certificate", "proxy_ssl_name", "proxy_ssl_crl"),
+    *("proxy_ssl_server_name", "proxy_ssl_session_reuse", "proxy_ssl_certificate"),
+    *("proxy_ssl_certificate_key", "proxy_ssl_protocols", "proxy_ssl_ciphers"),
+    *("proxy_ssl_conf_command", "proxy_ssl_verify_depth"),
 }
 """What converters know: where it was not carried over, another directive holds instead."""
 

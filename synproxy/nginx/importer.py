@@ -46,7 +46,8 @@ def import_nginx(configuration: Configuration, wanted: str | None = None) -> Imp
     scope = Scope((http, server))
     report.claim(http, server)
     routes = Routes(scope, http, report)
-    tree: dict[str, object] = {"listeners": listeners(server, report)}
+    prefix = Path(main).absolute().parent
+    tree: dict[str, object] = {"listeners": listeners(scope, prefix, report)}
     tree["http"] = http_section(scope, report)
     tree["proxy"] = routes.common
     tree["allowlists"] = routes.allowlists.sections
@@ -127,7 +128,7 @@ def _unused(http: Directive, server: Directive, report: Report) -> None:
         if not report.is_claimed(one):
             report.needless(one, "nothing that was carried over reads it")
     for one in http.all("server"):
-        if one is not server:
+        if one is not server and not report.is_claimed(one):
             names = " ".join(sorted(_labels(one)))
             report.lost(one, f"a server block of its own ({names}): import it with --server")
     for one in server.all("root", "index"):

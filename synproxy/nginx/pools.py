@@ -22,6 +22,10 @@ _DURATIONS = {"keepalive_timeout", "keepalive_time"}
 _IGNORED = {"resolve", "slow_start", "service", "route", "drain"}
 
 
+Tls = Mapping[str, object]
+"""The ``tls`` of a pool."""
+
+
 class Pools:
     """The pools that routes have asked for, by name."""
 
@@ -34,7 +38,9 @@ class Pools:
             if len(one.args) == 1 and one.block is not None
         }
         self._done: dict[str, object] = {}
-        self._addresses: dict[str, str] = {}
+        self._addresses: dict[tuple[str, str], str] = {}
+        self._tls: dict[str, str] = {}
+        """How the servers of pools are spoken to, by their names."""
 
     def in_file_order(self) -> dict[str, object]:
         """What was needed: upstreams in the order of the nginx configuration, then addresses."""
@@ -46,34 +52,45 @@ class Pools:
         """Whether there is an upstream with this name."""
         return name.lower() in self._blocks
 
-    def need(self, name: str, texts: Mapping[str, str]) -> str:
-        """The pool for an upstream's name."""
+    def need(self, name: str, texts: Mapping[str, str], tls: Tls | None = None) -> str:
+        """The pool for an upstream's name.
+
+        :raises ValueError: its servers are spoken to in another way elsewhere.
+        """
         block = self._blocks[name.lower()]
         written = block.args[0]
         if written not in self._done:
             self._done[written] = Said({}, "")
-            self._done[written] = Said(self._upstream(block, texts), block.place)
+            self._tls[written] = repr(tls)
+            pool = self._upstream(block, texts, 443 if tls is not None else 80)
+            self._done[written] = Said(_with_tls(pool, tls), block.place)
+        if self._tls[written] != repr(tls):
+            raise ValueError(f"the servers of {written} are spoken to with other settings for TLS")
         return written
 
-    def at(self, address: str, directive: Directive, name: str | None = None) -> str:
+    def at(
+        self, address: str, directive: Directive, name: str | None = None, tls: Tls | None = None
+    ) -> str:
         """The pool for one address; ``name`` is a wish.
 
         :raises ValueError: it is none.
         """
-        address = with_port(address)
+        address = with_port(address, 443 if tls is not None else 80)
         parse_server(address)
-        if name is None and address in self._addresses:
-            return self._addresses[address]
+        known = address, repr(tls)
+        if name is None and known in self._addresses:
+            return self._addresses[known]
         name = name or free_name(_name_for(address), self._taken)
         if name not in self._done:
-            self._done[name] = Said({"servers": [address]}, directive.place)
-            self._addresses.setdefault(address, name)
+            self._done[name] = Said(_with_tls({"servers": [address]}, tls), directive.place)
+            self._tls[name] = repr(tls)
+            self._addresses.setdefault(known, name)
         return name
 
     def _taken(self, name: str) -> bool:
         return name in self._done or self.named(name)
 
-    def _upstream(self, block: Directive, texts: Mapping[str, str]) -> dict[str, object]:
+    def _upstream(self, block: Directive, texts: Mapping[str, str], port: int) -> dict[str, object]:
         self._report.claim(block)
         pool: dict[str, object] = {}
         servers = [one for one in block.all("server") if one.args]
@@ -88,7 +105,7 @@ class Pools:
                 pool[one.name] = Said(_number(one.args[0]), one.place)
             elif one.name in ("zone", "resolver", "resolver_timeout"):
                 self._report.needless(one)
-        pool["servers"] = [self._server(one, len(servers) == 1) for one in servers]
+        pool["servers"] = [self._server(one, len(servers) == 1, port) for one in servers]
         return pool
 
     def _balance(self, one: Directive, texts: Mapping[str, str]) -> object | None:
@@ -118,10 +135,10 @@ class Pools:
             self._report.differs(one, "the ring is ketama (consistent): users change servers once")
         return {"hash": Said(key, one.place)}
 
-    def _server(self, one: Directive, alone: bool) -> object:
+    def _server(self, one: Directive, alone: bool, port: int) -> object:
         self._report.claim(one)
         try:
-            address = with_port(one.args[0])
+            address = with_port(one.args[0], port)
             parse_server(address)
         except ValueError as error:
             self._report.lost(one, f"{error}")
@@ -156,11 +173,15 @@ def _number(text: str) -> object:
     return int(text) if text.isdecimal() else text
 
 
-def with_port(address: str) -> str:
-    """nginx takes port 80 where none is written."""
+def with_port(address: str, port: int = 80) -> str:
+    """nginx takes port 80 where none is written, or 443 for https."""
     if address.startswith("unix:") or re.search(r"[^:]:[0-9]+$", address):
         return address
-    return f"{address}:80"
+    return f"{address}:{port}"
+
+
+def _with_tls(pool: dict[str, object], tls: Tls | None) -> dict[str, object]:
+    return pool if tls is None else {**pool, "tls": dict(tls)}
 
 
 def _name_for(address: str) -> str:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from synproxy.config.variable_names import template_parts
 from synproxy.nginx.maps import Maps
-from synproxy.nginx.pools import Pools
+from synproxy.nginx.pools import Pools, Tls
 from synproxy.nginx.report import Report
+from synproxy.nginx.scope import Scope
 from synproxy.nginx.templates import Names
 from synproxy.nginx.tree import Directive
+from synproxy.nginx.upstream_tls import upstream_tls
 
 _SCHEME = re.compile(r"(https?)://(.+)", re.DOTALL | re.IGNORECASE)
 _AS_IT_CAME = "$request_uri"
@@ -36,25 +38,32 @@ class NoPoolError(ValueError):
 def destination(
     directive: Directive,
     location: tuple[str, str],
+    scope: Scope,
     names: Names,
     pools: Pools,
     maps: Maps,
     report: Report,
 ) -> Destination:
-    """The pool of a ``proxy_pass`` in the location (kind, text). Raises NoPoolError."""
+    """The pool of a ``proxy_pass`` in the location (kind, text), which is ``scope``'s innermost
+    block. Raises NoPoolError."""
     if len(directive.args) != 1:
         raise NoPoolError("proxy_pass needs one URL")
     written = _inlined(directive.args[0], names)
     found = _SCHEME.fullmatch(written)
     if found is None:
         raise NoPoolError("the URL begins neither with http:// nor with https://")
-    if found[1].lower() == "https":
-        raise NoPoolError("servers are spoken to without TLS")
     host, uri = _split(found[2])
+    tls = None
+    if found[1].lower() == "https":
+        if host.startswith("unix:"):
+            raise NoPoolError("TLS is not spoken over a UNIX socket")
+        tls = upstream_tls(scope, host, pools.named(host), report)
     _check_uri(directive, uri, location, report)
     if "$" not in host:
-        pool = _pool(host, directive, names.texts, pools)
+        pool = _pool(host, directive, names.texts, pools, tls)
         return Destination(pool, host)
+    if tls is not None:
+        raise NoPoolError("of pools that a map chooses, none is spoken to with TLS")
     return Destination(_chosen(host, directive, names, pools, maps), host)
 
 
@@ -99,11 +108,13 @@ def _check_uri(directive: Directive, uri: str, location: tuple[str, str], report
     raise NoPoolError(f"the path would be rewritten to {uri}; it is forwarded as it came")
 
 
-def _pool(host: str, directive: Directive, texts: Mapping[str, str], pools: Pools) -> str:
-    if pools.named(host):
-        return pools.need(host, texts)
+def _pool(
+    host: str, directive: Directive, texts: Mapping[str, str], pools: Pools, tls: Tls | None
+) -> str:
     try:
-        return pools.at(host, directive)
+        if pools.named(host):
+            return pools.need(host, texts, tls)
+        return pools.at(host, directive, tls=tls)
     except ValueError as error:
         raise NoPoolError(str(error)) from error
 

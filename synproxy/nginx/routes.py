@@ -17,6 +17,7 @@ from synproxy.nginx.locations import Flat, flatten
 from synproxy.nginx.maps import Maps
 from synproxy.nginx.pools import Pools
 from synproxy.nginx.proxy_pass import NoPoolError, destination
+from synproxy.nginx.redirects import challenges
 from synproxy.nginx.report import Report
 from synproxy.nginx.responses import closed, respond, serves_files, well_known
 from synproxy.nginx.scope import Scope
@@ -106,6 +107,9 @@ class Routes:
         report, scope = self._report, flat.scope
         block = scope.innermost
         report.claim(block)
+        if challenges(scope) is not None:
+            report.claim(*(block.block or ()))
+            return  # a listener answers them: acme_webroot
         if scope.own("internal") is not None:
             report.claim(scope.own("internal"))
             if scope.own("js_content") is not None and "whoami" in " ".join(block.args):
@@ -165,7 +169,9 @@ class Routes:
             return
         names = self._names_in(texts)
         try:
-            goal = destination(passed, (flat.kind, flat.text), names, self.pools, self.maps, report)
+            goal = destination(
+                *(passed, (flat.kind, flat.text), scope, names, self.pools, self.maps, report)
+            )
         except NoPoolError as error:
             report.lost(passed, f"{error}. Its requests are answered with 502")
             self._append(flat, {"respond": closed(passed, 502, "No pool was carried over")}, None)

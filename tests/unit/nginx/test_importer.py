@@ -16,7 +16,7 @@ PASS = "location / { proxy_pass http://one; }"
 LOST = [
     ("location / { auth_basic realm; proxy_pass http://one; }", "auth_basic", "403"),
     ("location / { auth_request /auth; proxy_pass http://one; }", "auth_request", "403"),
-    ("location / { proxy_pass https://one; }", "proxy_pass", "502"),
+    ("location / { proxy_pass https://unix:/one; }", "proxy_pass", "502"),
     ("location /a { proxy_pass http://one/b; }", "proxy_pass", "404"),
     ("location / { proxy_pass http://$http_host; }", "proxy_pass", "502"),
     ("location / { root /srv; }", "root", "404"),
