@@ -20,10 +20,12 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    WithJsonSchema,
     model_validator,
 )
 
 from synproxy.config.units import parse_duration, parse_interval, parse_size
+from synproxy.config.variable_names import LOG_VARIABLES, variable_names_in
 
 
 def _flag(value: object) -> bool:
@@ -585,6 +587,26 @@ class WellKnown(Section):
     """How long others may keep them (``Cache-Control``)."""
 
 
+LOG_PRESETS = ("combined", "combined_upstream", "json")
+
+
+def _log_format(text: str) -> str:
+    if text in LOG_PRESETS:
+        return text
+    if "$" not in text:
+        raise ValueError(
+            f"expected {', '.join(LOG_PRESETS)}, or a format of your own such as"
+            " '$remote_addr $request $status'"
+        )
+    for name in variable_names_in(text):
+        if name not in LOG_VARIABLES:
+            raise ValueError(
+                f"there is no variable ${name} in a log format; there are"
+                f" {', '.join(f'${known}' for known in sorted(LOG_VARIABLES))}"
+            )
+    return text
+
+
 class AccessLog(Section):
     """Where and how finished requests are logged. May be written as a bare path or ``off``."""
 
@@ -592,8 +614,19 @@ class AccessLog(Section):
 
     path: Annotated[str, BeforeValidator(_off_as_text)] = "-"
     """A file, ``-`` (standard output) or ``off``."""
-    format: Literal["combined", "combined_upstream", "json"] = "combined_upstream"
-    """One of the presets (docs/logs.md)."""
+    format: Annotated[
+        str,
+        AfterValidator(_log_format),
+        WithJsonSchema({"anyOf": [{"enum": [*LOG_PRESETS]}, {"type": "string", "pattern": r"\$"}]}),
+    ] = "combined_upstream"
+    """``combined``, ``combined_upstream``, ``json``, or a format of your own with variables (nginx
+    ``log_format``)."""
+    escape: Literal["default", "json"] = "default"
+    """How values are escaped in a format of your own (nginx ``log_format ... escape=``)."""
+    sample: Count = Field(default=1, ge=1)
+    """Of the requests of each route that end well, one in so many is logged, in each child; every
+    other request always is: a status from 400 up, an end that is not ``ok`` or ``local``, more than
+    one attempt."""
     flush: Duration = 1.0
     """How long a line may wait to be written."""
 

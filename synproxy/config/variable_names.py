@@ -41,6 +41,40 @@ BUILTIN_VARIABLES = frozenset(
 """Every builtin variable without a free part in its name: nginx's
 (https://nginx.org/en/docs/varindex.html), and three that know Matrix."""
 
+LOG_VARIABLES = frozenset(
+    {
+        "args",
+        "body_bytes_received",
+        "body_bytes_sent",
+        "end_reason",
+        "host",
+        "http_referer",
+        "http_user_agent",
+        "msec",
+        "pool",
+        "query_string",
+        "remote_addr",
+        "remote_user",
+        "request",
+        "request_id",
+        "request_method",
+        "request_time",
+        "request_uri",
+        "route",
+        "scheme",
+        "server_protocol",
+        "status",
+        "time_iso8601",
+        "time_local",
+        "upstream_addr",
+        "upstream_connect_time",
+        "upstream_header_time",
+        "upstream_response_time",
+        "upstream_status",
+    }
+)
+"""What a log format may use: what is known when a request has ended, and holds no credentials."""
+
 VARIABLE_PREFIXES = ("arg_", "cookie_", "http_")
 """``$arg_since``, ``$cookie_session``, ``$http_upgrade``: the rest of the name is free."""
 

@@ -13,7 +13,8 @@ import stat
 
 from synproxy.config import model
 from synproxy.core.record import ExchangeRecord
-from synproxy.observe.formats import FORMATS
+from synproxy.observe.formats import FORMATS, Formatter
+from synproxy.observe.log_format import compiled
 
 FLUSH_SIZE = 64 * 1024
 """Pending bytes at which `write` flushes by itself (nginx ``access_log ... buffer=``)."""
@@ -45,13 +46,19 @@ class AccessLog:
         "_path",
         "_pending",
         "_regular",
+        "_sample",
         "_size",
+        "_unlogged",
         "dropped",
     )
 
     def __init__(self, settings: model.AccessLog) -> None:
         self._path = settings.path
-        self._format = FORMATS[settings.format]
+        self._format: Formatter = FORMATS.get(settings.format) or compiled(
+            settings.format, settings.escape
+        )
+        self._sample = settings.sample
+        self._unlogged: dict[str, int] = {}  # by route, since the last line of it
         self._pending: list[bytes] = []
         self._size = 0
         self._flush_at = FLUSH_SIZE
@@ -72,8 +79,9 @@ class AccessLog:
         return self._size
 
     def write(self, record: ExchangeRecord) -> None:
-        """Add the line of `record`; it reaches the file at the next `flush`."""
-        if self._fd is None:
+        """Add the line of `record`, unless another one stands for it (``sample``); it reaches the
+        file at the next `flush`."""
+        if self._fd is None or (self._sample > 1 and self._left_out(record)):
             return
         line = self._format(record)
         if self._size + len(line) > PENDING_LIMIT:
@@ -83,6 +91,21 @@ class AccessLog:
         self._size += len(line)
         if self._size > self._flush_at:
             self.flush()
+
+    def _left_out(self, record: ExchangeRecord) -> bool:
+        """Counted, not by chance: the first request of each route is there, however rare."""
+        if (
+            record.status >= 400
+            or record.end_reason not in ("ok", "local")
+            or len(record.attempts) > 1
+        ):
+            return False
+        before = self._unlogged.get(record.route, self._sample - 1)
+        if before < self._sample - 1:
+            self._unlogged[record.route] = before + 1
+            return True
+        self._unlogged[record.route] = 0
+        return False
 
     def flush(self) -> None:
         """Write what is pending. What a slow reader does not take now stays for the next flush."""

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from time import gmtime, localtime
-from typing import Literal
 
 from synproxy.core.record import Attempt, ExchangeRecord
 from synproxy.core.redact import redact
@@ -71,7 +70,7 @@ def _client(record: ExchangeRecord) -> tuple[str, str, str, str, str]:
     if len(values.translate(None, _UNSAFE)) == len(values) - 6:
         address, request_id, method, target, version, referer, agent = values.decode().split("\n")
         if not method or not version:
-            request = _request_line(record)
+            request = request_line(record)
         else:
             request = f"{method} {redact(target)} {version}"
         return (
@@ -83,14 +82,14 @@ def _client(record: ExchangeRecord) -> tuple[str, str, str, str, str]:
         )
     return (
         escape(record.remote_addr.decode("latin-1")),
-        escape(_request_line(record)),
+        escape(request_line(record)),
         escape(redact(record.referer.decode("latin-1"))),
         escape(redact(record.user_agent.decode("latin-1"))),
         escape(record.request_id.decode("latin-1")),
     )
 
 
-def _request_line(record: ExchangeRecord) -> str:
+def request_line(record: ExchangeRecord) -> str:
     """nginx ``$request``; what was not understood is logged as it came, in `target`."""
     target = redact(record.target.decode("latin-1"))
     words = (record.method.decode("latin-1"), target, record.version.decode("latin-1"))
@@ -111,7 +110,8 @@ def _route_and_pool(route: str, pool: str) -> str:
     return f" route={escape_name(route)} pool={escape_name(pool)}"
 
 
-def _seconds(value: float) -> str:
+def seconds(value: float) -> str:
+    """nginx's way of writing a time; ``-`` for one that was not reached."""
     return "-" if value < 0 else f"{value:.3f}"
 
 
@@ -124,14 +124,14 @@ def _upstream(attempts: list[Attempt]) -> str:
                 f' uht="{header:.3f}" urt="{response:.3f}"'
             )
         return (
-            f'upstream="{escape_name(server)}" ustatus="{status or "-"}" uct="{_seconds(connect)}"'
-            f' uht="{_seconds(header)}" urt="{_seconds(response)}"'
+            f'upstream="{escape_name(server)}" ustatus="{status or "-"}" uct="{seconds(connect)}"'
+            f' uht="{seconds(header)}" urt="{seconds(response)}"'
         )
     if not attempts:
         return 'upstream="-" ustatus="-" uct="-" uht="-" urt="-"'
     columns = list(zip(*attempts, strict=True))
     servers, statuses = map(escape_name, columns[0]), (str(status or "-") for status in columns[1])
-    times = [", ".join(map(_seconds, column)) for column in columns[2:]]
+    times = [", ".join(map(seconds, column)) for column in columns[2:]]
     return (
         f'upstream="{", ".join(servers)}" ustatus="{", ".join(statuses)}"'
         f' uct="{times[0]}" uht="{times[1]}" urt="{times[2]}"'
@@ -193,7 +193,7 @@ def json_line(record: ExchangeRecord) -> bytes:
     ).encode("utf-8", "backslashreplace")
 
 
-FORMATS: dict[Literal["combined", "combined_upstream", "json"], Formatter] = {
+FORMATS: dict[str, Formatter] = {
     "combined": combined,
     "combined_upstream": combined_upstream,
     "json": json_line,
