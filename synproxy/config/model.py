@@ -264,6 +264,23 @@ class Brotli(Section):
     """At 4, what one read brings (256 kB) takes some 5 ms, in which nothing else is served."""
 
 
+class RequestId(Section):
+    """An id for each request, in our log and in Synapse's. May be ``on``, or the name of the field.
+
+    Synapse takes it where a listener has ``request_id_header``.
+    """
+
+    shorthand: ClassVar[str | None] = "header"
+
+    header: str = "X-Request-Id"
+    """The field that carries it to the server, in place of what the client sent."""
+    respond: Flag = True
+    """Whether the client is told, in the same field: users can quote it."""
+    trust: str | None = None
+    """The allowlist of those whose own id is kept: a proxy in front, which has written it to its
+    log. An address has to be allowed by a rule. Absent: every request gets an id of ours."""
+
+
 class Http(Section):
     """The client side (nginx ``http`` and ``server`` contexts)."""
 
@@ -303,6 +320,8 @@ class Http(Section):
     """Whether OPTIONS for what browsers may ask of Synapse (below ``/_matrix/`` and
     ``/_synapse/client/``) is answered here, as Synapse would; a route that names OPTIONS in its
     ``methods`` and is a closer match goes first."""
+    request_id: Annotated[RequestId | None, BeforeValidator(_off_as_none)] = None
+    """An id for each request; absent: none, unless ``$request_id`` is used somewhere."""
 
 
 NextUpstream = Literal["error", "timeout", "invalid_header", "non_idempotent"]

@@ -79,6 +79,7 @@ class _Checker:
         check_pools(self._document, self._pools)
         self._check_routes()
         self._check_whoami()
+        self._check_request_id()
         check_well_known(self._document, self._well_known)
 
     # Listeners and access
@@ -306,6 +307,20 @@ class _Checker:
         if isinstance(name, str) and name not in self._pools:
             hint = did_you_mean(name, self._pools)
             self._document.at_value(("synapse", "whoami"), f"no pool is named {quoted(name)}", hint)
+
+    def _check_request_id(self) -> None:
+        path: Path = ("http", "request_id")
+        declared = _mapping(self._tree.get("http")).get("request_id")
+        header, trust = _member(declared, "header"), _mapping(declared).get("trust")
+        inside = isinstance(declared, dict)
+        if isinstance(header, str) and header not in ("on", "off"):
+            place = (*path, "header") if inside else path
+            if not _TOKEN.fullmatch(header) or header.lower() in _FRAMING:
+                self._document.at_value(place, f"{quoted(header)} cannot be a header name here")
+        if isinstance(trust, str) and trust not in self._allowlists:
+            message = f"no allowlist is named {quoted(trust)}"
+            hint = did_you_mean(trust, self._allowlists)
+            self._document.at_value((*path, "trust"), message, hint)
 
     def _map_results(self, name: str) -> Iterator[tuple[Path, str]]:
         """Every value of a map with its place, as written."""

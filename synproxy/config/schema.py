@@ -111,8 +111,9 @@ def _with_short_form(name: str, definition: dict[str, Any]) -> dict[str, Any]:
             "anyOf": [listed, {"enum": [False, "off"]}],
             **kept,
         }
-    if section is model.Pool:
-        for name in ("health_check", "queue", "tls"):
+    switched = {model.Pool: ("health_check", "queue", "tls"), model.Http: ("request_id",)}
+    if section in switched:
+        for name in switched[section]:
             field = definition["properties"][name]
             field["anyOf"] = [{"$ref": field.pop("$ref")}, {"enum": [True, False, "on", "off"]}]
     if short is None:

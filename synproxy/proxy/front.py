@@ -1,7 +1,8 @@
-"""What a listener does by itself, before and around every route: redirects to https, answers to
-certificate authorities, Strict-Transport-Security.
+"""What is done before and around every route: redirects to https, answers to certificate
+authorities, Strict-Transport-Security, ids of requests.
 
-Listeners that do nothing of the kind have ``Exchange`` itself, and pay nothing. Must not know TLS.
+Where nothing of the kind is asked for there is ``Exchange`` itself, which pays nothing. Must not
+know TLS.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from synproxy.proxy.answers import LocalAnswer, answer_for, cors_for
+from synproxy.proxy.answers import LocalAnswer, answer_for, cors_for, date_line
 from synproxy.proxy.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -62,13 +64,18 @@ def _hsts(hsts: Hsts) -> bytes:
 
 
 class FrontExchange(Exchange):
-    """An exchange on a listener that does something by itself."""
+    """An exchange on a listener that does something by itself, or one that has an id."""
 
     __slots__ = ()
 
     def start(self, *, complete: bool, body: bytes = b"") -> None:
+        ids = self.generation.ids
+        if ids is not None:
+            self._request_id = ids.of(self.block, self.client.remote_addr)
         front = self._handler.front
-        assert front is not None
+        if front is None:
+            super().start(complete=complete, body=body)
+            return
         self.complete = complete
         if front.plain_on_tls:
             self.client.keep_alive = False
@@ -101,15 +108,35 @@ class FrontExchange(Exchange):
         front = self._handler.front
         if front is not None and front.hsts:
             answer = LocalAnswer(answer.status, answer.fields + front.hsts, answer.body)
+        ids = self.generation.ids
+        if ids is not None and ids.responds:
+            fields = answer.fields + ids.line(self._request_id)
+            answer = LocalAnswer(answer.status, fields, answer.body)
         super()._send(answer, reason)
 
+    def _identify(self, head: ResponseHead) -> None:
+        """The id goes out beside the date, which is the answer's own as well: its shape is shared
+        with others. An answer that was in doubt comes here twice."""
+        ids = self.generation.ids
+        if ids is not None and ids.responds:
+            line = ids.line(self._request_id)
+            if not head.date.endswith(line):
+                head.date = (head.date or date_line(int(time.time()))) + line
+
+    def switched(self, head: ResponseHead, early: bytes) -> None:
+        self._identify(head)
+        super().switched(head, early)
+
     def whole_response(self, head: ResponseHead, payload: bytes, framed: bytes) -> None:
+        self._identify(head)
         front = self._handler.front
         if front is not None and front.hsts:
             head.shape = _with_hsts(head.shape, front.hsts)
         super().whole_response(head, payload, framed)
 
     def response(self, head: ResponseHead | None, pieces: list[bytes], done: bool) -> None:
+        if head is not None:
+            self._identify(head)
         front = self._handler.front
         if head is not None and front is not None and front.hsts:
             head.shape = _with_hsts(head.shape, front.hsts)

@@ -22,6 +22,7 @@ from synproxy.core.user_key import Owners, UserKeys
 from synproxy.core.variables import Scope, Template, Variables
 from synproxy.proxy.answers import LocalAnswer, answer_for, cors_for
 from synproxy.proxy.edge import edge_routes
+from synproxy.proxy.ids import RequestIds
 from synproxy.upstream.connection import AttemptRules
 from synproxy.upstream.pool import ServerPool
 from synproxy.upstream.whoami import Whoami
@@ -141,6 +142,7 @@ class Generation:
         "config",
         "guard",
         "http",
+        "ids",
         "pools",
         "routes",
         "server_line",
@@ -160,6 +162,10 @@ class Generation:
     ) -> None:
         self.config = config
         self.http: Http = config.http
+        self.ids: RequestIds | None = None
+        """How requests are identified; None: not, unless a template asks for it."""
+        if config.http.request_id is not None:
+            self.ids = RequestIds(config.http.request_id, config.allowlists)
         codings = _codings(config.http)
         self.compression = Compression(config.http.gzip, codings) if codings else None
         edge = list(edge_routes(config))
@@ -294,7 +300,9 @@ def _compile(
     # the origin's to set (RFC 9110 section 6.6.1).
     rules = AttemptRules(
         reader(
-            ALWAYS_HIDDEN | {b"server"} | {name.lower().encode() for name in settings.hide_header}
+            ALWAYS_HIDDEN
+            | {b"server"}
+            | {name.lower().encode() for name in (*settings.hide_header, *_our_own(config.http))}
         ),
         settings.read_timeout,
         settings.send_timeout,
@@ -303,7 +311,7 @@ def _compile(
         name=route.name,
         route=route,
         settings=settings,
-        plan=HeadPlan(settings.set_header, variables),
+        plan=HeadPlan(_set_header(settings, config.http), variables),
         access=Access(lists, route.satisfy) if lists else None,
         max_body=max_body,
         respond=_respond(route, config.maintenance),
@@ -314,6 +322,22 @@ def _compile(
         pool_name=pool_name,
         targets=targets,
     )
+
+
+def _our_own(http: Http) -> list[str]:
+    """Fields of an answer that are ours to send, so that there is one of each."""
+    ids = http.request_id
+    return [ids.header] if ids is not None and ids.respond else []
+
+
+def _set_header(settings: ProxySettings, http: Http) -> dict[str, str]:
+    """What the route sets, and the request's id if it does not set that itself."""
+    fields = dict(settings.set_header)
+    if http.request_id is not None:
+        name = http.request_id.header
+        if name.lower() not in map(str.lower, fields):
+            fields[name] = "$request_id"
+    return fields
 
 
 def _user_keys(

@@ -109,7 +109,6 @@ class ProxyHandler:
         self._listeners: WeakSet[ProxyHandler] = WeakSet()
         """Weak: one that a reload has replaced lives as long as its connections."""
         self.begin: Callable[[ClientConnection, RequestLine, HeaderBlock], Exchange]
-        self.begin = partial(Exchange, self)
         """See :class:`synproxy.downstream.connection.Handler`."""
         self.generation: Generation
         self.settings: Http
@@ -136,7 +135,7 @@ class ProxyHandler:
         other = ProxyHandler(self.generation, self.wheel, self.loop, self.access_log, scheme, self)
         other.draining = self.draining
         other.front = front
-        other.begin = partial(FrontExchange, other)
+        other._follow(self.generation)
         self._listeners.add(other)
         return other
 
@@ -167,6 +166,8 @@ class ProxyHandler:
 
     def _follow(self, generation: Generation) -> None:
         self.generation = generation
+        plain = self.front is None and generation.ids is None
+        self.begin = partial(Exchange if plain else FrontExchange, self)
         self.settings = generation.http
         self.keepalive_requests = generation.http.keepalive_requests
         self.keepalive_timeout = generation.http.keepalive_timeout

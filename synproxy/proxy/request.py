@@ -5,12 +5,12 @@ Must not know how it gets to a server (``attempts``) or how an answer comes back
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Final
 
 from synproxy.core.record import ExchangeRecord
 from synproxy.proxy.answers import answer_for, cors_for
+from synproxy.proxy.ids import fresh
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -173,7 +173,7 @@ class Request:
     @property
     def request_id(self) -> bytes:
         if not self._request_id:
-            self._request_id = os.urandom(16).hex().encode()
+            self._request_id = fresh()
         return self._request_id
 
     def header(self, name: bytes) -> bytes:

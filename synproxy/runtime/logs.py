@@ -24,10 +24,22 @@ class _JournalFormatter(logging.Formatter):
         return f"<{_PRIORITY.get(record.levelno, 6)}>{text}"
 
 
+def to_journal(descriptor: int) -> bool:
+    """Whether what is written to ``descriptor`` arrives in the journal (systemd.exec(5),
+    JOURNAL_STREAM). The variable alone says nothing: children of a unit inherit it, and may have
+    another standard error."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return False
+    return (device, inode) == (str(status.st_dev), str(status.st_ino))
+
+
 def set_up(level: int = logging.INFO) -> None:
     """Send the ``synproxy`` and ``asyncio`` loggers to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    if "JOURNAL_STREAM" in os.environ:
+    if to_journal(2):
         handler.setFormatter(_JournalFormatter("%(message)s"))
     else:
         handler.setFormatter(

@@ -66,8 +66,8 @@ def render(plan: Plan, choices: Choices, notes: Sequence[str] = ()) -> str:
     sections = [
         _head(plan, notes),
         _listeners(plan, choices),
-        _http(),
-        _proxy(plan),
+        _http(plan),
+        _PROXY,
         _allowlists(choices),
         _maps(plan),
         _pools(plan),
@@ -146,7 +146,15 @@ def _free_listeners(plan: Plan) -> tuple[str, ...]:
     return str(port), f"[::]:{port}"
 
 
-def _http() -> str:
+def _http(plan: Plan) -> str:
+    listener = plan.deployment.main.listener("client")
+    header = listener.request_id_header if listener else ""
+    request_id = (
+        f"  request_id: {scalar(header)}  # as request_id_header there: the id in Synapse's log is"
+        " that in ours\n"
+        if header
+        else ""
+    )
     return f"""\
 http:
   client_max_body_size: {_size(MAX_REQUEST_SIZE)}  # Synapse's own bound outside media
@@ -159,29 +167,12 @@ http:
     comp_level: 2
     min_length: 1000
     types: [application/json, text/plain]
-"""
+{request_id}"""
 
 
-def _proxy(plan: Plan) -> str:
-    """Only what differs from the defaults."""
-    listener = plan.deployment.main.listener("client")
-    header = listener.request_id_header if listener else ""
-    text = f"""\
+_PROXY = f"""\
 proxy:
   deadline_margin: {DEADLINE_MARGIN}  # a sync is waited for so much longer than it asks (timeout=)
-"""
-    if not header:
-        return text
-    return f"""\
-{text}\
-  set_header:
-    Accept-Encoding: ""
-    Host: $host
-    X-Forwarded-For: $remote_addr
-    X-Forwarded-Proto: $scheme
-    Connection: $connection_upgrade
-    Upgrade: $http_upgrade
-    {scalar(header)}: $request_id  # request_id_header: the id in Synapse's log is that in ours
 """
 
 

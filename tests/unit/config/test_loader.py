@@ -207,3 +207,18 @@ def test_the_variables_that_know_matrix_are_builtin() -> None:
     assert problems(text) == [
         '2:8: the map "room_id" has the name of a builtin variable (choose another name)'
     ]
+
+
+@pytest.mark.parametrize(
+    ("request_id", "told"),
+    [
+        ("{trust: privat}", '3:23: no allowlist is named "privat" (did you mean "private"?)'),
+        ("{header: 'a b'}", '3:24: "a b" cannot be a header name here'),
+        ("content-length", '3:15: "content-length" cannot be a header name here'),
+    ],
+)
+def test_a_request_id_that_cannot_be_is_refused(request_id: str, told: str) -> None:
+    text = f"listeners: [8008]\nhttp:\n  request_id: {request_id}\nallowlists: {{private: []}}\n"
+    with pytest.raises(ConfigError) as caught:
+        loads(text, "file.yaml")
+    assert str(caught.value) == f"file.yaml:{told}"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synproxy.config.loader import loads
-from synproxy.config.model import Config, HashBalance
+from synproxy.config.model import Config, HashBalance, RequestId
 from synproxy.synapse.render import WIDTH, Choices, scalar
 from synproxy.synapse.source import SynapseSource
 from tests.support.synapse_files import ALL_KINDS, GENERIC, STREAMS, SynapseFiles
@@ -143,9 +143,8 @@ def test_workers_that_are_two_things_have_their_servers_written_twice(tmp_path: 
 
 def test_the_request_id_of_synapses_log_is_ours(tmp_path: Path) -> None:
     loaded = config(small(tmp_path))
-    defaults = Config(listeners=loaded.listeners).proxy.set_header
-    assert loaded.proxy.set_header == {**defaults, "X-Request-Id": "$request_id"}
-    assert config(SynapseFiles(tmp_path)).proxy.set_header == defaults
+    assert loaded.http.request_id == RequestId(header="X-Request-Id")
+    assert config(SynapseFiles(tmp_path)).http.request_id is None
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1))
