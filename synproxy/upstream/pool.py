@@ -67,6 +67,7 @@ class Connecting:
     def cancel(self) -> None:
         """Nobody waits any more."""
         self.waiter = None
+        self._wheel.forget(self)  # a task that has not begun yet never will
         self._task.cancel()
 
     def expire(self, now: float) -> None:

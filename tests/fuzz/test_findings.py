@@ -1,0 +1,57 @@
+"""What the state machine has found, played by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.fuzz.machine import plain_answer
+from tests.fuzz.messages import Reply, filling, reply_to
+from tests.fuzz.scene import Scene, ServerSide, Settings
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    play = Scene(Settings())
+    yield play
+    if not play.failed:
+        play.finish(plain_answer)
+    play.close()
+
+
+GET: dict[str, Any] = {
+    "method": b"GET",
+    "minor": 1,
+    "framing": "none",
+    "body": b"",
+    "sizes": [1],
+}
+
+
+def _reply(server: ServerSide, **reply: Any) -> Reply:
+    assert server.current is not None
+    plain: dict[str, Any] = {
+        "status": 200,
+        "framing": "length",
+        "size": 10,
+        "sizes": [10],
+        "keeps": True,
+        "interim": 0,
+        "broken": False,
+    }
+    return reply_to(server.current, **{**plain, **reply})
+
+
+def test_a_request_that_is_broken_at_once_leaves_nothing_in_the_wheel(scene: Scene) -> None:
+    """Its connection was given up before the task that makes it had begun, and was watched for
+    ever: whoever sends such requests could fill the memory."""
+    client = scene.connect()
+    body = filling(b"x", 5)
+    broken = {"method": b"PUT", "framing": "chunked", "body": body, "broken": True}
+    scene.ask(client, **{**GET, **broken})
+    scene.send(client, 1000)
+    assert client.answers[0].status == 400
+    scene.pass_time(30)
+    assert len(scene.simulation.wheel) == 0
