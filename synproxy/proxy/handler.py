@@ -177,7 +177,10 @@ class ProxyHandler:
         """Answer a head that was not accepted, log it, and close."""
         client.keep_alive = False
         data, size = answer_for(error.status, error=error.reason).render(
-            server=self.generation.server_line, minor=1, keep_alive=False, head_request=False
+            server=self.generation.server_line,
+            minor=1,
+            keep_alive=False,
+            head_request=head.startswith(b"HEAD "),
         )
         client.write(data)
         client.linger()

@@ -55,3 +55,13 @@ def test_a_request_that_is_broken_at_once_leaves_nothing_in_the_wheel(scene: Sce
     assert client.answers[0].status == 400
     scene.pass_time(30)
     assert len(scene.simulation.wheel) == 0
+
+
+def test_a_head_that_is_refused_is_answered_without_a_body_if_it_asks_for_none(
+    scene: Scene,
+) -> None:
+    """A HEAD with a transfer coding in HTTP/1.0."""
+    client = scene.connect()
+    scene.ask(client, **{**GET, "method": b"HEAD", "minor": 0, "framing": "chunked"})
+    scene.send(client, 1000)
+    assert client.wire.taken.endswith(b"\r\n\r\n")
