@@ -241,7 +241,7 @@ class Relay(Request):
     def _cut(self) -> None:
         """The answer stays incomplete, and the client must be able to see that."""
         self.client.exchange = None
-        if self._chunked_out or self.bytes_sent == 0:
+        if self._chunked_out or (self.bytes_sent == 0 and self._line.minor):
             self.client.close()
         else:
             self.client.abort()

@@ -65,3 +65,18 @@ def test_a_head_that_is_refused_is_answered_without_a_body_if_it_asks_for_none(
     scene.ask(client, **{**GET, "method": b"HEAD", "minor": 0, "framing": "chunked"})
     scene.send(client, 1000)
     assert client.wire.taken.endswith(b"\r\n\r\n")
+
+
+def test_an_empty_beginning_is_not_the_whole_answer_for_http_1_0(scene: Scene) -> None:
+    """Its body ends with the connection: that must not end well when the server dies before the
+    first byte of the body."""
+    client = scene.connect()
+    scene.ask(client, **{**GET, "minor": 0})
+    scene.send(client, 1000)
+    scene.accept(scene.knocks[0])
+    server = scene.servers[0]
+    reply = _reply(server, framing="chunked")
+    scene.reply(server, reply)
+    scene.emit(server, len(reply.head))
+    scene.end(server)
+    assert client.wire.aborted
