@@ -29,7 +29,8 @@ listeners: ["127.0.0.1:@PORT@"]
 children: 2
 admin: unix:@RUN@/admin.sock
 access_log: {path: "@RUN@/access.log", format: '@FORMAT@'}
-http: {request_id: on, client_max_body_size: 1k, client_header_timeout: 2s, lingering_timeout: 100ms}
+http:
+  {request_id: on, client_max_body_size: 1k, client_header_timeout: 2s, lingering_timeout: 100ms}
 proxy: {read_timeout: 500ms, next_upstream_tries: 2}
 synapse: {whoami: worker}
 allowlists: {nobody: [{deny: all}]}
