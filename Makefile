@@ -45,6 +45,9 @@ test-tools:
 	@command -v systemd-analyze >/dev/null || $(MAKE) --no-print-directory apt-systemd
 	@command -v wrk >/dev/null || $(MAKE) --no-print-directory apt-wrk
 	@command -v curl >/dev/null || $(MAKE) --no-print-directory apt-curl
+	@command -v chromium >/dev/null || $(MAKE) --no-print-directory apt-chromium
+	@fc-list 2>/dev/null | grep -qi dejavu || $(MAKE) --no-print-directory apt-fonts-dejavu-core
+	@command -v promtool >/dev/null || $(MAKE) --no-print-directory apt-prometheus
 
 .PHONY: compile-tools
 compile-tools:
@@ -115,6 +118,11 @@ bench: .venv/.ready bench-tools lab-tools compiled
 .PHONY: hostile
 hostile: .venv/.ready
 	$(BIN)/python -m tests.hostile
+
+# Pictures of the status page, for docs/status.md.
+.PHONY: screenshots
+screenshots: .venv/.ready test-tools
+	$(BIN)/python -m tests.browser
 
 # Reloads, binary upgrades and killed children under 2,000 held syncs and wrk: docs/processes.md.
 .PHONY: endurance

@@ -17,6 +17,7 @@ from prometheus_client.core import (
 )
 
 from synproxy import __version__
+from synproxy.core.health import Status
 from synproxy.observe.metrics import BOUNDS, RECEIVED, SENT, SUM
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def families(totals: Totals, facts: dict[str, Any]) -> Iterator[Metric]:
     yield _gauge(
         "upstream_connections",
         "By state.",
-        ["upstream", "state"],
+        ["upstream", "server", "state"],
         {(*key, state): n for state in ("busy", "idle") for key, n in now.get(state, {}).items()},
     )
     for name in ("held", "queued"):
@@ -95,7 +96,7 @@ def families(totals: Totals, facts: dict[str, Any]) -> Iterator[Metric]:
         "upstream_server_up",
         "1: every child uses it.",
         ["upstream", "server"],
-        {key: int(status == 0) for key, status in totals.servers.items()},
+        {key: int(about["status"] == Status.UP) for key, about in totals.servers.items()},
     )
 
 

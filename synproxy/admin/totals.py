@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 Labels = tuple[str, ...]
+Cells = dict[Labels, list[float]]
 
 
 class Totals:
@@ -16,8 +17,8 @@ class Totals:
         """What each child, by process number, has counted."""
         self._ended: list[dict[str, Any]] = []
         self.now: dict[str, dict[Labels, float]] = {}
-        self.servers: dict[Labels, int] = {}
-        """The worst that any child thinks of a server, a ``core.health.Status``."""
+        self.servers: dict[tuple[str, str], dict[str, Any]] = {}
+        """By pool and address: the worst that any child thinks of a server."""
         self.errors: dict[str, list[dict[str, Any]]] = {}
 
     def update(self, snapshots: Iterable[dict[str, Any]]) -> None:
@@ -35,15 +36,16 @@ class Totals:
                 values = self.now.setdefault(name, {})
                 for labels, value in entries:
                     values[tuple(labels)] = values.get(tuple(labels), 0) + value
-            for pool, address, status in each["servers"]:
-                key = pool, address
-                self.servers[key] = max(status, self.servers.get(key, 0))
+            for server in each["servers"]:
+                known = self.servers.setdefault((server["pool"], server["server"]), server)
+                if server["status"] > known["status"]:
+                    self.servers[server["pool"], server["server"]] = server
             for fault, errors in each["errors"].items():
                 self.errors.setdefault(fault, []).extend(errors)
         for errors in self.errors.values():
             errors.sort(key=lambda error: error["time"])
 
-    def counted(self) -> dict[str, Any]:
+    def counted(self) -> dict[str, dict[str, dict[Labels, Any]]]:
         """``counts`` and ``cells`` as dicts by labels."""
         merged = _merged([*self._ended, *self._last.values()])
         return {

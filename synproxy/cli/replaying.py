@@ -19,7 +19,8 @@ from synproxy.config.variable_names import variable_names_in
 from synproxy.core.printable import printable
 from synproxy.core.redact import redact
 from synproxy.errors import DownstreamError
-from synproxy.explain.offline import Offline, Request, imagine, key_template, preference
+from synproxy.explain.balance import key_template
+from synproxy.explain.offline import Offline, Request, imagine, preference
 from synproxy.nginx.access_log import LogFormat
 from synproxy.proxy.generation import PoolTarget
 

@@ -71,7 +71,7 @@ def _route_rows(offline: Offline) -> list[list[str]]:
 
 
 def _pool_rows(offline: Offline) -> list[list[str]]:
-    from synproxy.explain.offline import balance_text
+    from synproxy.explain.balance import balance_text
 
     rows = [["POOL", "BALANCE", "KEEPALIVE", "SERVERS"]]
     for name, pool in offline.config.pools.items():

@@ -7,6 +7,7 @@ ngx_http_upstream_least_conn_module.c
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -201,6 +202,12 @@ class Balancer:
     def sticky(self) -> bool:
         """Whether keys have homes."""
         return self._hashing is not None
+
+    def homes(self) -> dict[int, int]:
+        """How many of the keys that came lately are at home at each server; of
+        `MEMO_ENTRIES` at most, and some of them twice."""
+        found = Counter(self._memo.values())
+        return {group[0].index: found[place] for place, group in enumerate(self._groups)}
 
     def mark(self, index: int, health: int) -> None:
         """A server's :class:`Status` has changed."""

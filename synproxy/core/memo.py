@@ -44,5 +44,9 @@ class Memo(Generic[K, V]):
             self.get = self._young.get
         self._young[key] = value
 
+    def values(self) -> list[V]:
+        """Every remembered result, one of them twice for a key that is in both generations."""
+        return [*self._young.values(), *self._old.values()]
+
     def __len__(self) -> int:
         return len(self._young) + len(self._old)

@@ -14,7 +14,8 @@ from synproxy.core.deadline import read_timeout
 from synproxy.core.printable import show
 from synproxy.core.redact import REDACTED
 from synproxy.core.user_key import Source
-from synproxy.explain.offline import Offline, Request, balance_text, key_template, preference
+from synproxy.explain.balance import balance_text, key_template
+from synproxy.explain.offline import Offline, Request, preference
 from synproxy.explain.secrets import Secrets
 from synproxy.proxy.generation import CompiledRoute, PoolTarget
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from synproxy.config.model import Config, HashBalance, Map, Pool
+from synproxy.config.model import Config, Map
 from synproxy.config.pcre import compile_regex
 from synproxy.config.variable_names import variable_names_in
 from synproxy.core.allowlist import AccessVerdict
@@ -166,16 +166,3 @@ def chosen_template(section: Map, value: bytes) -> str:
 def preference(pool: ServerPool, key: bytes) -> list[str]:
     """Addresses in the order in which a request with `key` would try them, all being alive."""
     return [pool.settings.servers[index].address for index in pool.balancer.preference(key)]
-
-
-def key_template(pool: Pool) -> str:
-    """The template of a pool's sticky key; empty if it balances without one."""
-    return pool.balance.hash if isinstance(pool.balance, HashBalance) else ""
-
-
-def balance_text(pool: Pool) -> str:
-    """How a pool balances, in nginx's words."""
-    if not isinstance(pool.balance, HashBalance):
-        return pool.balance
-    kind = "consistent" if pool.balance.method == "ketama" else pool.balance.method
-    return f"hash {pool.balance.hash} {kind}"

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from synproxy.proxy.request import Request
     from synproxy.upstream.pool import ServerPool
 
-BOUNDS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 35.0, 60.0)
+BOUNDS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 35.0, 60.0),
+)
 """Upper bounds of the duration buckets, in seconds; what takes longer has one of its own. A sync
 is held for 30 s as a rule, so 35 tells those that nothing happened in from those that hang."""
 

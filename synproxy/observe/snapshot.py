@@ -7,41 +7,39 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from synproxy.core.deadline import wait_parameter
+from synproxy.core.health import Status
 
 if TYPE_CHECKING:
     from synproxy.observe.metrics import Metrics
     from synproxy.proxy.handler import ProxyHandler
+    from synproxy.upstream.pool import ServerPool
+
+_NOW: Final = (
+    "connections",
+    "in_flight",
+    "busy",
+    "polls",
+    "idle",
+    "keys",
+    "held",
+    "queued",
+)
 
 
 def snapshot(handler: ProxyHandler, metrics: Metrics) -> dict[str, Any]:
     """Lists of ``[labels, value]`` by name."""
     metrics.fold()
-    now: dict[str, Counter[tuple[str, ...]]] = {
-        name: Counter() for name in ("connections", "in_flight", "busy", "idle", "held", "queued")
-    }
-    now["connections"].update({(state,): 0 for state in ("reading", "writing", "waiting")})
-    for connection in handler.connections:
-        # One that is in its TLS handshake has no exchange yet.
-        exchange: Any = getattr(connection, "exchange", None)
-        if exchange is None:
-            reading = getattr(connection, "head_started", True)
-            now["connections"]["reading" if reading else "waiting",] += 1
-            continue
-        now["connections"]["writing",] += 1
-        now["in_flight"][exchange.route.name if exchange.route is not None else "",] += 1
-        if exchange.server is not None:
-            now["busy"][exchange.pool.name,] += 1
-    servers = []
-    for name, pool in handler.generation.pools.items():
-        now["idle"][name,] += pool.idle_connections
+    now: dict[str, Counter[tuple[str, ...]]] = {name: Counter() for name in _NOW}
+    _look_at_clients(handler, now)
+    servers: list[dict[str, Any]] = []
+    for pool in handler.generation.pools.values():
         held, queued = pool.lobby.waiting if pool.lobby is not None else (0, 0)
-        now["held"][name,] += held
-        now["queued"][name,] += queued
-        for index, server in enumerate(pool.settings.servers):
-            servers.append(
-                [name, server.address, 2 if server.down else pool.balancer.health(index)]
-            )
+        now["held"][pool.name,] += held
+        now["queued"][pool.name,] += queued
+        _look_at_servers(pool, now, servers)
     counts = {
         "accepted": {(): handler.accepted.count},
         "refusals": {(status,): count for status, count in metrics.refusals.items()},
@@ -58,6 +56,45 @@ def snapshot(handler: ProxyHandler, metrics: Metrics) -> dict[str, Any]:
         "servers": servers,
         "errors": {fault: list(errors) for fault, errors in metrics.errors.items()},
     }
+
+
+def _look_at_clients(handler: ProxyHandler, now: dict[str, Counter[tuple[str, ...]]]) -> None:
+    now["connections"].update({(state,): 0 for state in ("reading", "writing", "waiting")})
+    for connection in handler.connections:
+        # One that is in its TLS handshake has no exchange yet.
+        exchange: Any = getattr(connection, "exchange", None)
+        if exchange is None:
+            reading = getattr(connection, "head_started", True)
+            now["connections"]["reading" if reading else "waiting",] += 1
+            continue
+        now["connections"]["writing",] += 1
+        now["in_flight"][exchange.route.name if exchange.route is not None else "",] += 1
+        if exchange.server is not None:
+            pool = exchange.pool
+            key = pool.name, pool.settings.servers[exchange.index].address
+            now["busy"][key] += 1
+            # A sync that waits for news has no answer yet.
+            if not exchange.status and wait_parameter(exchange.method, exchange.target).strip(b"0"):
+                now["polls"][key] += 1
+
+
+def _look_at_servers(
+    pool: ServerPool, now: dict[str, Counter[tuple[str, ...]]], servers: list[dict[str, Any]]
+) -> None:
+    homes = pool.balancer.homes()
+    for index, server in enumerate(pool.settings.servers):
+        key = pool.name, server.address
+        now["idle"][key] += pool.idle_at(index)
+        if pool.balancer.sticky:
+            now["keys"][key] += homes.get(index, 0)
+        servers.append(
+            {
+                "pool": pool.name,
+                "server": server.address,
+                "status": Status.DOWN if server.down else pool.balancer.health(index),
+                "reason": pool.reason(index),
+            }
+        )
 
 
 def _listed(values: Any) -> list[Any]:

@@ -10,6 +10,7 @@ import os
 import socket
 import stat
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synproxy.config.addresses import TcpAddress, UnixAddress, parse_listen
@@ -146,6 +147,31 @@ def bind_tcp(address: TcpAddress, ipv6only: bool) -> socket.socket:
         sock.bind((address.host, address.port))
     except OSError:
         sock.close()
+        raise
+    return sock
+
+
+def bind_private(path: Path) -> socket.socket:
+    """A listening UNIX socket that only our user and root can connect to. It takes the place of
+    what is at ``path`` at once, so that nobody who connects meanwhile is refused.
+
+    :raises OSError: it cannot be made there.
+    """
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        mask = os.umask(0o177)
+        try:
+            sock.bind(str(fresh))
+        finally:
+            os.umask(mask)
+        sock.listen(128)
+        sock.setblocking(False)
+        fresh.rename(path)
+    except OSError:
+        sock.close()
+        fresh.unlink(missing_ok=True)
         raise
     return sock
 

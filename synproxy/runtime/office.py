@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from synproxy.runtime.control import Control, ControlError, Facts
+from synproxy.runtime.listeners import bind_private
 
 if TYPE_CHECKING:
     from synproxy.config.model import Config
@@ -52,17 +53,9 @@ class Office:
         path = control_path(config, os.environ.get("RUNTIME_DIRECTORY", ""))
         if path is None:
             return
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        with suppress(FileNotFoundError):
-            fresh.unlink()
-        mask = os.umask(0o177)  # only our user, and root
-        try:
-            self._server = await asyncio.get_running_loop().create_unix_server(
-                self._client, str(fresh)
-            )
-        finally:
-            os.umask(mask)
-        fresh.rename(path)
+        self._server = await asyncio.get_running_loop().create_unix_server(
+            self._client, sock=bind_private(path)
+        )
         self._socket = path
 
     async def reload(self, config: Config) -> None:

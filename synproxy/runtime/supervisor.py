@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import signal
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -79,6 +80,7 @@ class Supervisor:
         services: Sequence[Service],
     ) -> None:
         self.config = config
+        self.started = time.time()
         self.reloads = 0
         self.failed_reloads = 0
         self.failure = ""
@@ -197,6 +199,8 @@ class Supervisor:
         """What is known without asking children."""
         return {
             "pid": os.getpid(),
+            "started": self.started,
+            "wanted": self._count(self.config),
             "children": [child.pid for child in self._family.serving],
             "draining": [child.pid for child in self._family.members if child.leaving],
             "restarts": self._family.restarts,

@@ -145,6 +145,10 @@ class ServerPool:
     def idle_connections(self) -> int:
         return len(self._order)
 
+    def idle_at(self, index: int) -> int:
+        """Idle connections to one server."""
+        return len(self._idle[index])
+
     def take(self, index: int) -> ServerConnection | None:
         """The idle connection to a server that was used last, if there is one."""
         idle = self._idle[index]
@@ -215,6 +219,10 @@ class ServerPool:
     def watched(self) -> bool:
         """Whether refused connections and checks have a say."""
         return bool(self._watches)
+
+    def reason(self, index: int) -> str:
+        """What took a watched server out; empty while it is up."""
+        return self._watches[index].health.reason if self._watches else ""
 
     def watch(self, watches: Watches) -> None:
         """Begin to serve: watch the servers if the configuration wants it."""

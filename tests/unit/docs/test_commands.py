@@ -41,6 +41,7 @@ WHY_NOT = {
     "systemd-sysusers": "makes users on this machine; tests/process/test_systemd_units.py tries it",
     "journalctl": "needs systemd's journal",
     "curl": "needs a running synproxy; tests/process ask the same with a client of their own",
+    "ssh": "needs another machine",
     "tail": "follows a log for ever",
     "kill": "signals a running synproxy; tests/process/test_supervisor.py sends the same ones",
     "nginx": "needs a running nginx; tests/process/test_migration_from_nginx.py does it",

@@ -1,0 +1,148 @@
+"""What the admin listener answers, as an aiohttp application.
+
+Reading is GET and changes nothing. Must not know sockets.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from synproxy.admin.explaining import Explainer
+from synproxy.admin.exposition import families
+from synproxy.admin.page import POLICY, page
+from synproxy.core.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from synproxy.admin.observer import Observer
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_LONGEST: Final = 8192
+"""Bytes of a URL to explain; longer ones are 414 on the data path, too."""
+
+
+class Site:
+    """The pages of one process."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._explainer = Explainer()
+
+    def application(self, *, local: bool) -> web.Application:
+        """``local``: only this machine can connect, so names of other machines are a trick."""
+        app = web.Application(middlewares=[_headers, *([_local_names] if local else [])])
+        for path, handler in (
+            ("/", self._page),
+            ("/status", self._status),
+            ("/metrics", self._metrics),
+            ("/stub_status", self._stub_status),
+            ("/ready", self._ready),
+            ("/healthz", self._healthz),
+        ):
+            app.router.add_get(path, handler)
+        return app
+
+    # --- for people
+
+    async def _page(self, request: web.Request) -> web.Response:
+        shown = await self._observer.overview()
+        asked = {name: request.query.get(name, "") for name in ("method", "url", "from")}
+        answer: Any = ""
+        if asked["url"]:
+            config = self._observer.source.config
+            answer = self._explainer.rows(config, asked["method"], asked["url"], asked["from"])
+            asked["url"] = redact(asked["url"])
+        return web.Response(
+            text=page(shown, asked, answer),
+            content_type="text/html",
+            headers={"Content-Security-Policy": POLICY},
+        )
+
+    async def _status(self, request: web.Request) -> web.Response:
+        """JSON, or the page for a browser."""
+        accept = request.headers.get("Accept", "")
+        if "text/html" in accept and "json" not in accept:
+            return await self._page(request)
+        return web.json_response(await self._observer.overview(), dumps=_readable)
+
+    async def _stub_status(self, request: web.Request) -> web.Response:
+        """As ngx_http_stub_status_module, for what reads that."""
+        await self._observer.look()
+        totals = self._observer.totals
+        counted = totals.counted()
+        accepted = round(sum(counted["counts"].get("accepted", {}).values()))
+        requests = round(self._observer.history.latest.total.requests)
+        states = {key[0]: round(n) for key, n in totals.now.get("connections", {}).items()}
+        return web.Response(
+            text=f"Active connections: {sum(states.values())} \n"
+            "server accepts handled requests\n"
+            f" {accepted} {accepted} {requests} \n"
+            f"Reading: {states.get('reading', 0)} Writing: {states.get('writing', 0)} "
+            f"Waiting: {states.get('waiting', 0)} \n"
+        )
+
+    # --- for programs
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.exposition import choose_encoder
+        from prometheus_client.registry import Collector
+
+        await self._observer.look()
+        metrics = list(families(self._observer.totals, self._observer.source.facts()))
+
+        class Once(Collector):
+            def collect(self) -> Any:
+                return metrics
+
+        registry = CollectorRegistry()
+        registry.register(Once())
+        encode, kind = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(registry), headers={"Content-Type": kind})
+
+    async def _ready(self, request: web.Request) -> web.Response:
+        """Whether requests are served."""
+        serving = len(self._observer.source.facts()["children"])
+        text = f"{serving} {'child serves' if serving == 1 else 'children serve'}\n"
+        return web.Response(status=200 if serving else 503, text=text)
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        """Whether the main process is alive."""
+        return web.Response(text="ok\n")
+
+
+def _readable(value: object) -> str:
+    return json.dumps(value, indent=1)
+
+
+@web.middleware
+async def _headers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    response = await handler(request)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+@web.middleware
+async def _local_names(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what a web site makes a browser on this machine ask, under a name of its own that
+    leads here (DNS rebinding): such a name has a dot."""
+    if _is_foreign(request.headers.get("Host", "")):
+        raise web.HTTPForbidden(text="ask for localhost or an address\n")
+    return await handler(request)
+
+
+def _is_foreign(host: str) -> bool:
+    name = host.rpartition("]")[0].removeprefix("[") or host.partition(":")[0]
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return "." in name and not name.lower().endswith(".localhost")
+    return False
