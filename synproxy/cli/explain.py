@@ -87,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
             args.remote_addr or SOMEBODY,
             config.http.max_header_count,
         )
+        if said := offline.locate(request):
+            explanation["from"] |= {"address": request.remote_addr.decode(), "told": said}
         explanation |= explain(offline, request)
     except DownstreamError as error:
         explanation["answer"] = {"status": error.status, "reason": error.reason}

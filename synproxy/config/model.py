@@ -162,6 +162,36 @@ class Tls(Section):
     """Strict-Transport-Security; absent: not sent."""
 
 
+class ProxyProtocol(Section):
+    """The PROXY protocol, version 1 or 2, at a listener (nginx ``listen ... proxy_protocol``,
+    HAProxy ``accept-proxy``). May be written as its ``networks``."""
+
+    shorthand: ClassVar[str | None] = "networks"
+
+    networks: tuple[str, ...] = Field(min_length=1)
+    """The balancers: addresses, networks in CIDR form, or ``unix:``. Every connection from them
+    begins with a header; all others are closed."""
+
+
+class TrustedProxies(Section):
+    """Proxies before this one that say whom a request comes from (nginx ``set_real_ip_from``).
+    May be written as its ``networks``."""
+
+    shorthand: ClassVar[str | None] = "networks"
+
+    networks: tuple[str, ...] = Field(min_length=1)
+    """Who is believed: addresses, networks in CIDR form, or ``unix:``."""
+    header: str = "X-Forwarded-For"
+    """The field with the addresses (nginx ``real_ip_header``): ``X-Forwarded-For``, ``Forwarded``
+    (RFC 7239), or another one that is written as the first of these."""
+    recursive: Flag = True
+    """Whether addresses that are trusted themselves are passed over, from the right
+    (nginx ``real_ip_recursive``, which is off unless told otherwise)."""
+    proto: Flag = True
+    """Whether ``X-Forwarded-Proto``, or ``proto`` in ``Forwarded``, is ``$scheme``. nginx has no
+    such thing."""
+
+
 class Listener(Section):
     """Where clients connect (nginx ``listen``). May be written as a bare address."""
 
@@ -180,6 +210,8 @@ class Listener(Section):
     redirect_https: Flag = False
     """Whether requests are sent to ``https://`` with the same host and target: 301, or 308 where
     the method has to stay."""
+    proxy_protocol: ProxyProtocol | None = None
+    """The balancers that begin every connection by saying whose it is; absent: nobody does."""
     acme_webroot: FilePath | None = None
     """The directory in which ``certbot --webroot`` leaves its answers: what is in
     ``.well-known/acme-challenge`` there is served, before any redirect."""
@@ -302,6 +334,9 @@ class Http(Section):
     """Bounds on a line of the request head, and on all of it."""
     max_header_count: Count = Field(default=100, ge=1)
     """How many header fields a request may have."""
+    trusted_proxies: TrustedProxies | None = None
+    """The proxies whose word on clients' addresses counts; absent: nobody's, and the client is who
+    opened the connection."""
     lingering_time: Duration = 30.0
     """How long what a refused client still sends is read and dropped."""
     lingering_timeout: Duration = 5.0

@@ -6,7 +6,6 @@ YAML, and leaves every value of a wrong type to the model.
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from synproxy.config.addresses import parse_listen, parse_server
 from synproxy.config.document import Document, Path
 from synproxy.config.pcre import compile_regex
+from synproxy.config.peer_checks import check_network, check_peers
 from synproxy.config.pool_checks import check_pools
 from synproxy.config.variable_names import (
     BUILTIN_VARIABLES,
@@ -29,7 +29,6 @@ MAX_POOL_NAMES = 1000
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 section 5.6.2
 _LOCATION = re.compile(r"(=|\^~|~\*|~)?\s*(.+)", re.DOTALL)
-_NETWORK = re.compile(r"[^/%]+(?:/[0-9]{1,3})?")
 _FRAMING = {"content-length", "transfer-encoding"}
 _METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}
 
@@ -80,6 +79,7 @@ class _Checker:
         self._check_routes()
         self._check_whoami()
         self._check_request_id()
+        check_peers(self._document, self._tree)
         check_well_known(self._document, self._well_known)
 
     # Listeners and access
@@ -120,20 +120,8 @@ class _Checker:
                     self._check_network((*path, index, key), value)
 
     def _check_network(self, path: Path, value: str) -> None:
-        if value in ("all", "unix:"):
-            return
-        try:
-            if not _NETWORK.fullmatch(value):
-                raise ValueError
-            network = ipaddress.ip_network(value, strict=False)
-        except ValueError:
-            wanted = 'expected an address, a network such as 10.0.0.0/8, "all" or "unix:"'
-            self._document.at_value(path, f"{wanted}, got {quoted(value)}")
-            return
-        address = ipaddress.ip_address(value.partition("/")[0])
-        if address != network.network_address:
-            message = f"{quoted(value)} is an address inside a network, not a network"
-            self._document.at_value(path, message, f"write {network}, or {address} alone")
+        if value != "all":
+            check_network(self._document, path, value, '"all" or "unix:"')
 
     # Regexes and templates
 

@@ -135,6 +135,7 @@ class HeaderBlock:
         "expect_continue",
         "host",
         "made",
+        "origin",
         "raw",
         "tail",
         "upgrade",
@@ -152,6 +153,8 @@ class HeaderBlock:
         self.upgrade = b""
         self.made: object = None
         """Room for the exchange to remember what it made of the fields."""
+        self.origin: object = None
+        """Room to remember whose request proxies before us say that it is."""
         self.raw = b""
         """The bytes, if they are to be known again, up to the digits of ``Content-Length``."""
         self.tail: bytes | None = None
@@ -245,6 +248,12 @@ class HeaderBlock:
         if name == b"cookie":
             return b"; ".join([field[2] for field in self._fields if field[0] == name])
         return self._fields[self._names.index(name)][2]
+
+    def values(self, name: bytes) -> list[bytes]:
+        """All values of a field by its lower-case name, in order."""
+        if name not in self._names:
+            return []
+        return [field[2] for field in self._fields if field[0] == name]
 
     def check_version(self, line: RequestLine) -> None:
         """Rules that tie the fields to the request line.

@@ -46,6 +46,15 @@ class RequestView(Protocol):
     def remote_port(self) -> bytes: ...
 
     @property
+    def socket_peer(self) -> tuple[bytes, bytes]:
+        """Address and port of the other end of the socket, whatever proxies say of the client."""
+
+    @property
+    def proxy_protocol(self) -> tuple[bytes, bytes, bytes, bytes]:
+        """The client's address and port and the server's, as a PROXY protocol header has them;
+        empty without one."""
+
+    @property
     def server_addr(self) -> bytes: ...
 
     @property
@@ -112,11 +121,13 @@ _STEADY = frozenset(
     {
         "header",
         "host",
+        "proxy_protocol",
         "remote_addr",
         "remote_port",
         "scheme",
         "server_addr",
         "server_port",
+        "socket_peer",
         "ssl_cipher",
         "ssl_protocol",
         "ssl_server_name",

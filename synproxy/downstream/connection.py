@@ -134,6 +134,7 @@ class ClientConnection(asyncio.Protocol):
         self.write_blocked = False
         self.head_started = False
         self.remote_addr = b"unix:"
+        """The client's, of the request in progress: :attr:`peer`'s unless it is a trusted proxy."""
         self._block: HeaderBlock | None = None
         """The fields of the last request, which often come again byte for byte."""
         self._spare: HeaderBlock | None = None
@@ -412,10 +413,13 @@ class ClientConnection(asyncio.Protocol):
     # --- what the exchange asks for
 
     @property
-    def remote_port(self) -> bytes:
-        """nginx's ``$remote_port``; empty for a UNIX socket."""
+    def peer(self) -> tuple[bytes, bytes]:
+        """Address and port of who opened the connection, whatever the fields of requests say;
+        ``unix:`` and nothing for a UNIX socket."""
         peer = self.transport.get_extra_info("peername")
-        return b"%d" % peer[1] if type(peer) is tuple else b""
+        if type(peer) is not tuple:
+            return b"unix:", b""
+        return peer[0].encode(), b"%d" % peer[1]
 
     @property
     def body_unread(self) -> bool:

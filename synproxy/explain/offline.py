@@ -45,6 +45,8 @@ class Request:
     captures: Mapping[str, bytes] = field(default_factory=dict)
     version: bytes = b"HTTP/1.1"
     remote_port: bytes = b"50000"
+    socket_peer: tuple[bytes, bytes] = (b"127.0.0.1", b"50000")
+    proxy_protocol: tuple[bytes, bytes, bytes, bytes] = (b"", b"", b"", b"")
     server_addr: bytes = b"127.0.0.1"
     server_port: bytes = b"8008"
     ssl_protocol: bytes = b""
@@ -106,6 +108,21 @@ class Offline:
         self.variables = self.generation.variables
         self.routes = self.generation.table.routes
         """The written ones by their index, then those that other settings imply."""
+
+    def locate(self, request: Request) -> str:
+        """Whose request it is if it comes from a trusted proxy, which ``request`` then has in its
+        place; what to say about that, or nothing."""
+        addresses = self.generation.addresses
+        if addresses is None:
+            return ""
+        proxy = request.remote_addr
+        told = addresses.origin(proxy, request.remote_port, request.block)
+        request.socket_peer = proxy, request.remote_port
+        request.remote_addr, request.remote_port = told.address, told.port
+        request.scheme = told.scheme or request.scheme
+        if addresses.trusts(proxy):
+            return f"as told by the trusted proxy {proxy.decode()}"
+        return f"{proxy.decode()} is no trusted proxy, and is not believed"
 
     def evaluation_order(self) -> list[int]:
         """Indexes of the routes by precedence: implied ones that go ahead, exact ones, ``^~``

@@ -14,6 +14,8 @@ def rows(explanation: dict[str, Any]) -> Iterator[tuple[str, str]]:
     sender = explanation["from"]["address"]
     if explanation["from"]["assumed"]:
         sender += " (an address from the documentation range; --from gives another)"
+    elif told := explanation["from"].get("told"):
+        sender += f" ({told})"
     if "request" in explanation:
         request = explanation["request"]
         yield "request", f"{request['method']} {request['target']}"

@@ -176,9 +176,7 @@ _LOST = {
     "auth_basic_user_file": "no password is asked for",
     "auth_request": "nobody is asked for permission",
     "auth_request_set": "nobody is asked for permission",
-    "set_real_ip_from": "the address of the connection is the client's",
-    "real_ip_header": "the address of the connection is the client's",
-    "real_ip_recursive": "the address of the connection is the client's",
+    "set_real_ip_from": "nobody is believed who the client is",
     "proxy_protocol": "the PROXY protocol is not read here",
     "proxy_cache": "nothing is cached: each request reaches a server",
     "proxy_set_body": "the client's body is sent",
@@ -248,6 +246,7 @@ _KNOWN = {
     *("proxy_ssl_server_name", "proxy_ssl_session_reuse", "proxy_ssl_certificate"),
     *("proxy_ssl_certificate_key", "proxy_ssl_protocols", "proxy_ssl_ciphers"),
     *("proxy_ssl_conf_command", "proxy_ssl_verify_depth"),
+    *("real_ip_header", "real_ip_recursive"),
 }
 """What converters know: where it was not carried over, another directive holds instead."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from synproxy.config.addresses import parse_listen
+from synproxy.nginx.addresses import proxy_protocol
 from synproxy.nginx.draft import Said
 from synproxy.nginx.pools import with_port
 from synproxy.nginx.redirects import challenges, redirects
@@ -62,7 +63,7 @@ def _of(scope: Scope, tls: dict[str, object] | None, report: Report) -> dict[str
         except ValueError as error:
             report.lost(one, str(error))
             continue
-        section = _section(one, report)
+        section = _section(one, scope, report)
         if secure:
             section["tls"] = tls
         if (webroot := _webroot(scope)) is not None:
@@ -102,7 +103,7 @@ def _address(written: str) -> str:
     return written if written.isdecimal() else with_port(written)
 
 
-def _section(one: Directive, report: Report) -> dict[str, object]:
+def _section(one: Directive, scope: Scope, report: Report) -> dict[str, object]:
     report.claim(one)
     section: dict[str, object] = {"listen": _address(one.args[0])}
     for word in one.args[1:]:
@@ -112,7 +113,7 @@ def _section(one: Directive, report: Report) -> dict[str, object]:
         elif name == "ipv6only":
             section["ipv6only"] = value != "off"
         elif word == "proxy_protocol":
-            report.lost(one, "the PROXY protocol is not read here")
+            section["proxy_protocol"] = proxy_protocol(one, scope, report)
         elif word in ("http2", "spdy"):
             report.differs(one, "HTTP/1.1 is spoken")
     return section

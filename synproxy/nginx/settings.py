@@ -7,6 +7,7 @@ https://nginx.org/en/docs/http/ngx_http_core_module.html
 from __future__ import annotations
 
 from synproxy.config.units import parse_duration, parse_size
+from synproxy.nginx.addresses import trusted_proxies
 from synproxy.nginx.draft import Said
 from synproxy.nginx.report import Report
 from synproxy.nginx.scope import Scope
@@ -56,6 +57,8 @@ def http_section(server: Scope, report: Report) -> dict[str, object]:
     if (one := server.last("large_client_header_buffers")) is not None and len(one.args) == 2:
         report.claim(one)
         section[one.name] = Said(" ".join(one.args), one.place)
+    if trusted := trusted_proxies(server, report):
+        section["trusted_proxies"] = trusted
     if gzip := _gzip(server, report):
         section["gzip"] = gzip
     return section

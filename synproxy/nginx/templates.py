@@ -21,7 +21,6 @@ _SAME = {
     "binary_remote_addr": "remote_addr",
     "content_type": "http_content_type",
     "content_length": "http_content_length",
-    "realip_remote_addr": "remote_addr",
 }
 
 

@@ -158,7 +158,7 @@ class Metrics:
         _add(self.refusals, str(error.status))
         self.errors["client"].append(
             {"time": time.time(), "status": error.status, "reason": "client_error"}
-            | {"detail": error.reason, "client": client.remote_addr.decode("ascii", "replace")}
+            | {"detail": error.reason, "client": client.peer[0].decode("ascii", "replace")}
         )
 
     def failed(self, request: Request, error: UpstreamError) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from synproxy import __version__
 from synproxy.config.model import HashBalance, Respond, Route
 from synproxy.core.allowlist import Access
+from synproxy.core.client_address import ClientAddresses
 from synproxy.core.compression import Compression
 from synproxy.core.deadline import wait_parameter, waiting
 from synproxy.core.forward import HeadPlan
@@ -138,6 +139,7 @@ class Generation:
         "_accesses",
         "_decisions",
         "_nowhere",
+        "addresses",
         "compression",
         "config",
         "guard",
@@ -166,6 +168,8 @@ class Generation:
         """How requests are identified; None: not, unless a template asks for it."""
         if config.http.request_id is not None:
             self.ids = RequestIds(config.http.request_id, config.allowlists)
+        trusted = config.http.trusted_proxies
+        self.addresses: ClientAddresses | None = ClientAddresses(trusted) if trusted else None
         codings = _codings(config.http)
         self.compression = Compression(config.http.gzip, codings) if codings else None
         edge = list(edge_routes(config))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -11,7 +12,7 @@ from weakref import WeakSet
 from synproxy.core.misroute import Misroutes
 from synproxy.core.record import ExchangeRecord, refused_request_line
 from synproxy.core.redact import redact
-from synproxy.downstream.connection import Tally
+from synproxy.downstream.connection import ClientConnection, Tally
 from synproxy.proxy.answers import answer_for
 from synproxy.proxy.exchange import Exchange
 from synproxy.proxy.front import PLAIN_HTTP, FrontExchange, front_of
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from synproxy.config.model import Http, Listener
+    from synproxy.core.client_address import ClientAddresses
     from synproxy.core.head import HeaderBlock, RequestLine
     from synproxy.core.wheel import TimerWheel
-    from synproxy.downstream.connection import ClientConnection
     from synproxy.errors import DownstreamError, UpstreamError
     from synproxy.proxy.front import Front
     from synproxy.proxy.generation import Generation
@@ -58,13 +59,30 @@ if TYPE_CHECKING:
 _log = logging.getLogger("synproxy.proxy")
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Whose request it is, by the word of trusted proxies; remembered with the fields that say so.
+
+    A block of fields belongs to one connection, so it is always the word of the same proxy.
+    """
+
+    told_by: ClientAddresses
+    address: bytes
+    port: bytes
+    begin: Callable[[ClientConnection, RequestLine, HeaderBlock], Exchange]
+
+
 class ProxyHandler:
     """Shared by all client connections of a child process, or of one listener that needs its own
     (:meth:`for_listener`)."""
 
     __slots__ = (
         "__weakref__",
+        "_addresses",
+        "_exchange",
         "_listeners",
+        "_other_scheme",
+        "_whole",
         "accepted",
         "access_log",
         "begin",
@@ -108,6 +126,12 @@ class ProxyHandler:
         """What the listener does by itself; None: nothing."""
         self._listeners: WeakSet[ProxyHandler] = WeakSet()
         """Weak: one that a reload has replaced lives as long as its connections."""
+        self._whole: ProxyHandler = beside or self
+        """The one of the child."""
+        self._exchange: Callable[[ClientConnection, RequestLine, HeaderBlock], Exchange]
+        self._addresses: ClientAddresses | None = None
+        self._other_scheme: ProxyHandler | None = None
+        """For requests that came to a trusted proxy by the other one of http and https."""
         self.begin: Callable[[ClientConnection, RequestLine, HeaderBlock], Exchange]
         """See :class:`synproxy.downstream.connection.Handler`."""
         self.generation: Generation
@@ -131,7 +155,7 @@ class ProxyHandler:
         """For clients that speak without TLS to a listener with it."""
         return self._another(PLAIN_HTTP, b"http")
 
-    def _another(self, front: Front, scheme: bytes) -> ProxyHandler:
+    def _another(self, front: Front | None, scheme: bytes) -> ProxyHandler:
         other = ProxyHandler(self.generation, self.wheel, self.loop, self.access_log, scheme, self)
         other.draining = self.draining
         other.front = front
@@ -167,11 +191,43 @@ class ProxyHandler:
     def _follow(self, generation: Generation) -> None:
         self.generation = generation
         plain = self.front is None and generation.ids is None
-        self.begin = partial(Exchange if plain else FrontExchange, self)
+        self._exchange = partial(Exchange if plain else FrontExchange, self)
         self.settings = generation.http
         self.keepalive_requests = generation.http.keepalive_requests
         self.keepalive_timeout = generation.http.keepalive_timeout
         self.small_head = generation.http.large_client_header_buffers.size
+        addresses = generation.addresses
+        if addresses is None and self._addresses is not None:
+            for connection in self.connections:
+                if isinstance(connection, ClientConnection):  # believe nobody any more
+                    connection.remote_addr = connection.peer[0]
+        self._addresses = addresses
+        self.begin = self._exchange if addresses is None else self._begin_behind
+
+    # --- behind trusted proxies
+
+    def _begin_behind(
+        self, client: ClientConnection, line: RequestLine, block: HeaderBlock
+    ) -> Exchange:
+        located = block.origin
+        if type(located) is not Located or located.told_by is not self._addresses:
+            located = block.origin = self._locate(client, block)
+        client.remote_addr = located.address
+        return located.begin(client, line, block)
+
+    def _locate(self, client: ClientConnection, block: HeaderBlock) -> Located:
+        addresses = self._addresses
+        assert addresses is not None
+        address, port, scheme = addresses.origin(*client.peer, block)
+        handler = self
+        if scheme and scheme != self.scheme:
+            if self._other_scheme is None:
+                front = self.front
+                if front is not None and scheme == b"https":
+                    front = front._replace(redirect_https=False)
+                self._other_scheme = self._whole._another(front, scheme)
+            handler = self._other_scheme
+        return Located(addresses, address, port, handler._exchange)
 
     def refuse(self, client: ClientConnection, error: DownstreamError, head: bytes) -> None:
         """Answer a head that was not accepted, log it, and close."""
@@ -191,7 +247,7 @@ class ProxyHandler:
             self.access_log.write(
                 ExchangeRecord(
                     started=time.time(),
-                    remote_addr=client.remote_addr,
+                    remote_addr=client.peer[0],  # no field of this head is to be believed
                     method=method,
                     target=target,
                     version=version,

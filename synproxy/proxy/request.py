@@ -6,7 +6,7 @@ Must not know how it gets to a server (``attempts``) or how an answer comes back
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from synproxy.core.record import ExchangeRecord
 from synproxy.proxy.answers import answer_for, cors_for
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from synproxy.proxy.answers import LocalAnswer
     from synproxy.proxy.detour import Detour
     from synproxy.proxy.generation import CompiledRoute, Generation
-    from synproxy.proxy.handler import ProxyHandler
+    from synproxy.proxy.handler import Located, ProxyHandler
     from synproxy.upstream.connection import ServerConnection
     from synproxy.upstream.pool import Connecting, ServerPool
     from synproxy.wire.coding import Encoder
@@ -139,7 +139,26 @@ class Request:
 
     @property
     def remote_port(self) -> bytes:
-        return self.client.remote_port
+        located = cast("Located | None", self.block.origin)
+        if located is None or located.address is not self.client.remote_addr:
+            return self.client.peer[1]
+        return located.port
+
+    @property
+    def socket_peer(self) -> tuple[bytes, bytes]:
+        transport = self.client.transport
+        peer = transport.get_extra_info("socket_peername") or transport.get_extra_info("peername")
+        if type(peer) is not tuple:
+            return b"unix:", b""
+        return peer[0].encode(), b"%d" % peer[1]
+
+    @property
+    def proxy_protocol(self) -> tuple[bytes, bytes, bytes, bytes]:
+        ends = self.client.transport.get_extra_info("proxy_protocol")
+        if ends is None:
+            return b"", b"", b"", b""
+        host, port, server_host, server_port = ends
+        return host.encode(), b"%d" % port, server_host.encode(), b"%d" % server_port
 
     @property
     def server_addr(self) -> bytes:

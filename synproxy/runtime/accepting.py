@@ -1,4 +1,5 @@
-"""What becomes of a connection that a listener has accepted: plain HTTP, or TLS first.
+"""What becomes of a connection that a listener has accepted: plain HTTP, or TLS first, or the PROXY
+protocol before either.
 
 A reload may change that while the socket stays the same. Must not know sockets.
 """
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from synproxy.config.certificates import CertificateError
 from synproxy.downstream.connection import ClientConnection
+from synproxy.downstream.proxy_protocol import ProxyProtocolConnection
 from synproxy.downstream.tls import TlsConnection
 from synproxy.errors import ConfigError, Problem
+from synproxy.runtime.balancers import ProxyProtocolEndpoint
 from synproxy.runtime.tls import TlsEndpoint
 
 if TYPE_CHECKING:
@@ -38,9 +41,17 @@ class Accepting:
             except CertificateError as error:
                 # The supervisor has tried it, but not this OpenSSL: an upgrade is half done.
                 raise ConfigError([Problem(error.file, 0, 0, error.reason)]) from None
+        self._balancers: ProxyProtocolEndpoint | None = None
+        if listener.proxy_protocol is not None:
+            self._balancers = ProxyProtocolEndpoint(listener, self._handler, self._inside)
 
     def connection(self) -> asyncio.Protocol:
         """For a connection that was just accepted."""
+        if self._balancers is not None:
+            return ProxyProtocolConnection(self._balancers)
+        return self._inside()
+
+    def _inside(self) -> asyncio.Protocol:
         if self.endpoint is not None:
             return TlsConnection(self.endpoint)
         return ClientConnection(self._handler)
@@ -52,8 +63,9 @@ class Accepting:
             assert other.endpoint is not None
             self.endpoint.certificates = other.endpoint.certificates
             return
-        self._listener, self._handler, self.endpoint = (
+        self._listener, self._handler, self.endpoint, self._balancers = (
             other._listener,
             other._handler,
             other.endpoint,
+            other._balancers,
         )

@@ -14,7 +14,8 @@ from tests.support.nginx import nginx_version
 def functions(file: Path) -> set[str]:
     """The tests of a file."""
     tree = ast.parse(file.read_text())
-    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    return {node.name for node in tree.body if isinstance(node, kinds)}
 
 
 @pytest.mark.parametrize("row", listed().values(), ids=lambda row: row.id)

@@ -227,6 +227,8 @@ class View:
     scheme = b"http"
     remote_addr = b"192.0.2.1"
     remote_port = server_port = b"1"
+    socket_peer = remote_addr, remote_port
+    proxy_protocol = b"", b"", b"", b""
     server_addr = b"192.0.2.9"
     ssl_protocol = ssl_cipher = ssl_server_name = b""
     host = b"example.org"

@@ -458,3 +458,28 @@ def test_a_token_that_does_not_name_its_user_is_shown_as_a_hash(
     assert "$synapse_user = 'token:" in text
     assert "(a hash of the token, which does not name its user)" in text
     assert note in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("sender", "address", "said"),
+    [
+        ("10.0.0.1", "198.51.100.7", "as told by the trusted proxy 10.0.0.1"),
+        ("10.9.9.9", "10.9.9.9", "10.9.9.9 is no trusted proxy, and is not believed"),
+    ],
+)
+def test_the_word_of_a_trusted_proxy_counts(
+    sender: str, address: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "synproxy.yaml"
+    file.write_text(
+        "listeners: [8008]\nhttp: {trusted_proxies: [10.0.0.1]}\n"
+        "pools: {main: {servers: ['unix:/run/main.sock']}}\n"
+        "routes: [{name: all, location: /, pool: main}]\n"
+    )
+    fields = ["-H", "X-Forwarded-For: 198.51.100.7", "-H", "X-Forwarded-Proto: https"]
+    asked = ["explain", "GET", "/", "--from", sender, *fields, "--config", str(file)]
+    assert main([*asked, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["from"] == {"address": address, "assumed": False, "told": said}
+    assert main(asked) == 0
+    assert f"{address} ({said})" in capsys.readouterr().out

@@ -144,7 +144,7 @@ def test_the_source_may_be_a_text_of_several_variables() -> None:
     ("declared", "scope"),
     [
         (Map(source="x", values={"x": "y"}), Scope.CONSTANT),
-        (Map(source="$scheme", values={"https": "y"}), Scope.CONNECTION),
+        (Map(source="$server_port", values={"443": "y"}), Scope.CONNECTION),
         (Map(source="$scheme", values={"https": "$host"}), Scope.HEADERS),
         (Map(source="$scheme", default="$uri"), Scope.REQUEST),
         (Map(source="$scheme", values={"~h": "$arg_k"}), Scope.REQUEST),

@@ -28,6 +28,8 @@ class Request:
     scheme: bytes = b"https"
     remote_addr: bytes = b"192.0.2.1"
     remote_port: bytes = b"40000"
+    socket_peer: tuple[bytes, bytes] = (b"192.0.2.3", b"50000")
+    proxy_protocol: tuple[bytes, bytes, bytes, bytes] = (b"192.0.2.4", b"1", b"192.0.2.5", b"2")
     server_addr: bytes = b"192.0.2.9"
     server_port: bytes = b"8008"
     ssl_protocol: bytes = b"TLSv1.3"
@@ -184,8 +186,9 @@ def test_the_groups_of_a_route_are_variables_once_they_are_announced() -> None:
         ("", Scope.CONSTANT),
         ("upstream", Scope.CONSTANT),
         ("$hostname", Scope.CONSTANT),
-        ("$scheme", Scope.CONNECTION),
-        ("x-$remote_addr-$server_port", Scope.CONNECTION),
+        ("$server_addr", Scope.CONNECTION),
+        ("x-$server_addr-$server_port", Scope.CONNECTION),
+        ("$scheme-$remote_addr", Scope.HEADERS),  # proxies before us say
         ("$host", Scope.HEADERS),
         ("$http_upgrade", Scope.HEADERS),
         ("$cookie_a$scheme", Scope.HEADERS),

@@ -196,3 +196,45 @@ def test_a_file_that_includes_itself_is_refused(tmp_path: Path) -> None:
     path.write_text("include nginx.conf;\n")
     with pytest.raises(ConfigError, match="include each other"):
         read(path)
+
+
+def test_trusted_proxies_are_carried_over(tmp_path: Path) -> None:
+    server = f"""
+        set_real_ip_from 10.0.0.0/8; set_real_ip_from 192.0.2.1; set_real_ip_from unix:;
+        real_ip_header X-Forwarded-For; real_ip_recursive on; {PASS}
+    """
+    result = imported(tmp_path, server)
+    assert told(result) == []
+    assert as_tree(result)["http"]["trusted_proxies"] == {
+        "networks": ["10.0.0.0/8", "192.0.2.1", "unix:"],
+        "header": "X-Forwarded-For",
+        "recursive": True,
+        "proto": False,
+    }
+
+
+def test_a_balancer_that_nginx_believes_is_carried_over(tmp_path: Path) -> None:
+    server = f"""
+        listen 8009 proxy_protocol; set_real_ip_from 10.0.0.1; real_ip_header proxy_protocol;
+        location /x {{ proxy_set_header X-Real-IP $proxy_protocol_addr; proxy_pass http://two; }}
+        {PASS}
+    """
+    result = imported(tmp_path, server)
+    tree = as_tree(result)
+    assert told(result) == []
+    assert tree["listeners"][1] == {"listen": "8009", "proxy_protocol": ["10.0.0.1"]}
+    assert "trusted_proxies" not in tree.get("http", {})
+    assert "X-Real-IP: $proxy_protocol_addr" in result.text
+
+
+def test_a_balancer_that_nginx_only_hears_is_told(tmp_path: Path) -> None:
+    result = imported(tmp_path, f"listen 8009 proxy_protocol; {PASS}")
+    assert as_tree(result)["listeners"][1]["proxy_protocol"] == ["0.0.0.0/0", "::/0", "unix:"]
+    assert [(name, effect) for _, name, effect in told(result)] == [("listen", "differs")]
+
+
+def test_a_trusted_proxy_without_an_address_is_told(tmp_path: Path) -> None:
+    result = imported(tmp_path, f"set_real_ip_from proxy.example; {PASS}")
+    assert [(name, effect) for _, name, effect in told(result)] == [
+        ("set_real_ip_from", "not carried over")
+    ]
