@@ -7,6 +7,8 @@ end of its own and nothing came after it. Must not know clients or routes.
 from __future__ import annotations
 
 import asyncio
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from synproxy.core.limits import INTERIM_RESPONSES, RESPONSE_HEAD
@@ -316,6 +318,8 @@ class ServerConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self.sink is not None:
+            self._hear_last_words()
         state = self.state
         self.state = _CLOSED
         self.deadline = NEVER
@@ -338,6 +342,18 @@ class ServerConnection(asyncio.Protocol):
             sink.server_failed(UpstreamError(failure, _reason(exc)))
         elif state != _DONE:
             sink.server_failed(UpstreamError(Failure.TRUNCATED, _reason(exc)))
+
+    def _hear_last_words(self) -> None:
+        """Take what the server sent before it closed while more of the request went out to it: the
+        error of that write is the first that the event loop finds, and it does not look further."""
+        transport = self.transport
+        sock = transport.get_extra_info("socket")
+        if sock is None or transport.get_extra_info("sslcontext") is not None:
+            return
+        self._reusable = False
+        with suppress(OSError):
+            while self.state != _CLOSED and (data := os.read(sock.fileno(), 65536)):
+                self.data_received(data)
 
     def pause_writing(self) -> None:
         self.write_blocked = True
