@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from synproxy.core.head import HeaderBlock, RequestLine, common_request_line, parse_request_line
@@ -94,6 +95,8 @@ class Handler(Protocol):
 
 
 _HEAD_END: Final = b"\r\n\r\n"
+_RESET: Final = struct.pack("ii", 1, 0)
+"""For SO_LINGER: close sends RST, and nothing of what is left."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -526,8 +529,12 @@ class ClientConnection(asyncio.Protocol):
             self.transport.write_eof()
 
     def abort(self) -> None:
-        """Reset the connection: the client must not take what it has for a whole answer."""
+        """Reset the connection: the client must not take what it has for a whole answer. A UNIX
+        socket knows no reset."""
         self.exchange = None
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 
     def shut_down_idle(self) -> None:

@@ -240,8 +240,9 @@ class Relay(Request):
 
     def _cut(self) -> None:
         """The answer stays incomplete, and the client must be able to see that."""
-        self.client.exchange = None
-        if self._chunked_out or (self.bytes_sent == 0 and self._line.minor):
-            self.client.close()
+        client = self.client
+        client.exchange = None
+        if self._chunked_out or client.keep_alive:  # chunks, or a length, tell the client
+            client.close()
         else:
-            self.client.abort()
+            client.abort()
