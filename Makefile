@@ -124,6 +124,11 @@ hostile: .venv/.ready
 screenshots: .venv/.ready test-tools
 	$(BIN)/python -m tests.browser
 
+# Writes docs/faults.md: what becomes of requests to servers that fail.
+.PHONY: faults
+faults: .venv/.ready
+	$(BIN)/python -m tests.faults
+
 # Reloads, binary upgrades and killed children under 2,000 held syncs and wrk: docs/processes.md.
 .PHONY: endurance
 endurance: .venv/.ready test-tools

@@ -1,0 +1,1 @@
+"""Every way in which a server fails, and all that follows from it."""

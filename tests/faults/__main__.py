@@ -1,0 +1,5 @@
+"""``make faults``: writes docs/faults.md."""
+
+from tests.faults.report import main
+
+main()
