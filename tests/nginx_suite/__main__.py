@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +43,9 @@ def run(directory: Path, file: str, binary: str, notes: Path | None = None) -> R
         environment["TEST_NGINX_GLOBALS"] = "user root;"
     if notes is not None:
         environment["SYNPROXY_SHIM_NOTES"] = str(notes)
-    command = ["timeout", "-k", "5", str(TIMEOUT), "perl", f"-I{directory}/lib", file]
-    done = subprocess.run(
-        command, cwd=directory, env=environment, capture_output=True, text=True, errors="replace"
-    )
+    output = in_a_group(["perl", f"-I{directory}/lib", file], directory, environment, TIMEOUT)
     planned, passed, failed, skipped = 0, 0, [], ""
-    for line in done.stdout.splitlines():
+    for line in output.splitlines():
         if plan := re.match(r"1\.\.(\d+)(?: # SKIP (.*))?", line, re.IGNORECASE):
             planned, skipped = int(plan[1]), plan[2] or ""
         elif found := _RESULT.match(line):
@@ -55,6 +54,35 @@ def run(directory: Path, file: str, binary: str, notes: Path | None = None) -> R
             else:
                 passed += 1
     return Run(planned, passed, tuple(failed), skipped)
+
+
+def in_a_group(
+    command: list[str], directory: Path, environment: dict[str, str], limit: float
+) -> str:
+    """What a command writes within so many seconds. Of what it has started nothing is left."""
+    process = subprocess.Popen(
+        command,
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        text=True,
+        errors="replace",
+    )
+    output = ""
+    try:
+        output, _ = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired as error:
+        output = (error.stdout or b"").decode(errors="replace")
+    finally:
+        with suppress(ProcessLookupError):  # all have ended
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+    return output
 
 
 def translated(source: Path, target: Path) -> None:

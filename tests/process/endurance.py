@@ -202,10 +202,7 @@ async def endure(directory: Path, numbers: Numbers, say: Callable[[str], None]) 
         say((directory / "synproxy.out").read_text()[-3000:])
         raise
     finally:
-        for pid in pids(directory):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-        await asyncio.to_thread(proxy.stop)
+        await end_all(proxy)
         workers.close()
         for transport in list(Worker.connections):
             transport.abort()
@@ -213,10 +210,32 @@ async def endure(directory: Path, numbers: Numbers, say: Callable[[str], None]) 
     return report
 
 
-def pids(directory: Path) -> list[int]:
-    with suppress(OSError, ValueError):
-        return [int((directory / "synproxy.pid").read_text())]
-    return []
+async def end_all(proxy: Synproxy) -> None:
+    """End every supervisor, also those between which an upgrade was interrupted."""
+    told: set[int] = set()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_SETTLE):
+            while running := set(supervisors(proxy)):
+                for pid in running - told:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGTERM)
+                told |= running
+                await asyncio.sleep(0.05)
+    for pid in supervisors(proxy):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)  # the children end with it
+    await asyncio.to_thread(proxy.stop)
+
+
+def supervisors(proxy: Synproxy) -> list[int]:
+    """The processes that were started with this configuration file, which is in a directory of its
+    own. While an upgrade goes on, no pid file names all of them."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.fsencode(proxy.file) in (process / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+    return found
 
 
 def held(state: dict[str, Any]) -> int:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 from pathlib import Path
 
-from tests.process.endurance import Numbers, endure
+from tests.integration.harness import becomes_true
+from tests.process.endurance import CONFIG, Numbers, end_all, endure, supervisors, until
+from tests.support.synproxy import Synproxy
 
 
 async def test_only_a_killed_child_loses_requests_under_load(sockets: Path) -> None:
@@ -22,3 +27,15 @@ async def test_only_a_killed_child_loses_requests_under_load(sockets: Path) -> N
     assert min(one, other) > 10, report.spread  # on a busy machine by far not the half
     lines = (sockets / "access.log").read_text().splitlines()
     assert all(line.count('"GET /') == 1 and "HTTP/1.1" in line for line in lines)
+
+
+async def test_an_upgrade_that_is_interrupted_leaves_no_supervisor(sockets: Path) -> None:
+    proxy = Synproxy(sockets, CONFIG)
+    await asyncio.to_thread(proxy.start)
+    await until(lambda state: len(state["children"]) == 2, sockets / "control.sock")
+    os.kill(proxy.pid, signal.SIGUSR2)
+    # The new program has begun, and is in no pid file yet.
+    await becomes_true(lambda: len(supervisors(proxy)) == 2)
+    await end_all(proxy)
+    assert not supervisors(proxy)
+    assert not (sockets / "control.sock").exists()
