@@ -14,7 +14,6 @@ import socket
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from synproxy.runtime.shares import Shares
@@ -26,8 +25,6 @@ _STEP_BACK: Final = 0.001
 _EXHAUSTED_REST: Final = 0.5
 """Seconds without accepting when there are no file descriptors left (nginx: the same)."""
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_HANDSHAKE_TIMEOUT: Final = 60.0
-"""Seconds (nginx ``ssl_handshake_timeout``'s default in its stream module)."""
 
 _log = logging.getLogger("synproxy")
 
@@ -42,11 +39,8 @@ class Acceptor:
         factory: Callable[[], asyncio.BaseProtocol],
         shares: Shares,
         connections: Callable[[], int],
-        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.factory = factory
-        self.tls = tls
-        """New connections get this context; it may be replaced at any time."""
         self._loop = loop
         self._sock = sock
         self._shares = shares
@@ -107,13 +101,8 @@ class Acceptor:
 
     async def _connect(self, connection: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(
-                self.factory,
-                connection,
-                ssl=self.tls,
-                ssl_handshake_timeout=_HANDSHAKE_TIMEOUT if self.tls is not None else None,
-            )
-        except OSError as error:  # ssl.SSLError is one, too: the client's, and no news
+            await self._loop.connect_accepted_socket(self.factory, connection)
+        except OSError as error:  # the client's, and no news
             _log.debug("a connection ended before it began: %s", error)
             connection.close()
 
