@@ -39,13 +39,13 @@ class Inheritance:
         self.ours: list[str] = facts["ours"]
         self._control: int | None = facts["control"]
 
-    async def predecessor(self, ended: Callable[[], None]) -> Control | None:
-        """The channel to the supervisor that started us; ``ended`` is called when it has gone."""
+    async def predecessor(self) -> Control | None:
+        """The channel to the supervisor that started us."""
         if self._control is None:
             return None
         sock = socket.socket(fileno=self._control)
         sock.set_inheritable(False)
-        return await Control.over(sock, ended)
+        return await Control.over(sock)
 
 
 class Successor:

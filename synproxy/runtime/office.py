@@ -44,7 +44,7 @@ class Office:
         self._server: asyncio.Server | None = None
         self._aside = False
 
-    async def open(self, config: Config, *, handed_over: bool = False) -> None:
+    async def open(self, config: Config) -> None:
         """:raises OSError: one cannot be made, or another supervisor is there."""
         self._aside = False
         if config.pid != "off":
@@ -87,9 +87,6 @@ class Office:
             await self.open(config)
         except OSError as error:
             _log.error("control socket: %s", error)
-
-    def predecessor_ended(self) -> None:
-        """The supervisor whose places we took has gone."""
 
     async def close(self) -> None:
         """Leave nothing behind, but what a new supervisor has taken over."""

@@ -111,8 +111,8 @@ class Supervisor:
             self._family.order = order
             async with self._busy:
                 await self._unless_done(self._family.start(order, self._count(self.config)))
-            predecessor = await self._inheritance.predecessor(self._office.predecessor_ended)
-            await self._office.open(self.config, handed_over=predecessor is not None)
+            predecessor = await self._inheritance.predecessor()
+            await self._office.open(self.config)
             for service in self._services:
                 await service.start(self)
         except (ConfigError, OSError, ValueError, ControlError) as error:
