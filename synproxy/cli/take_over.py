@@ -6,12 +6,12 @@ Must not know what either program does.
 from __future__ import annotations
 
 import argparse
-import grp
 import os
 import pwd
 import sys
 from pathlib import Path
 
+from synproxy.runtime.identity import Identity
 from synproxy.runtime.takeover import FORMS, hand_over, listening_sockets
 
 
@@ -60,10 +60,7 @@ def run(args: argparse.Namespace) -> int:
 def _become(command: list[str], environment: dict[str, str], user: pwd.struct_passwd | None) -> int:
     try:
         if user is not None:
-            groups = [group.gr_gid for group in grp.getgrall() if user.pw_name in group.gr_mem]
-            os.setgroups([user.pw_gid, *groups])
-            os.setgid(user.pw_gid)
-            os.setuid(user.pw_uid)
+            Identity.of(user).assume()
         os.execvpe(command[0], command, environment)  # noqa: S606 -- what the user asked for
     except OSError as error:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr)

@@ -9,6 +9,7 @@ import pwd
 import resource
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Self
 
 _log = logging.getLogger("synproxy")
 
@@ -20,6 +21,12 @@ class Identity:
     uid: int
     gid: int
     groups: tuple[int, ...]
+
+    @classmethod
+    def of(cls, entry: pwd.struct_passwd, gid: int | None = None) -> Self:
+        """A user of the system with all its groups; ``gid``: another primary one."""
+        gid = entry.pw_gid if gid is None else gid
+        return cls(entry.pw_uid, gid, tuple(os.getgrouplist(entry.pw_name, gid)))
 
     def assume(self) -> None:
         """Become this user, for good.
@@ -46,10 +53,10 @@ def identity(user: str | None, group: str | None) -> Identity | None:
     except KeyError:
         raise ValueError(f"user: there is no user {user!r}") from None
     try:
-        gid = grp.getgrnam(group).gr_gid if group is not None else entry.pw_gid
+        gid = grp.getgrnam(group).gr_gid if group is not None else None
     except KeyError:
         raise ValueError(f"group: there is no group {group!r}") from None
-    return Identity(entry.pw_uid, gid, tuple(os.getgrouplist(entry.pw_name, gid)))
+    return Identity.of(entry, gid)
 
 
 def own_log(path: str, who: Identity | None) -> None:

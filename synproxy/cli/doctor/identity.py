@@ -9,9 +9,10 @@ import grp
 import os
 import pwd
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from synproxy.cli.doctor.finding import Finding, ok, warn
+from synproxy.runtime import identity as process
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +63,14 @@ def become(user: str, extra_groups: Sequence[str]) -> None:
         entry = pwd.getpwnam(user)
     except KeyError:
         raise ValueError(f"there is no user {user}") from None
-    groups = set(os.getgrouplist(user, entry.pw_gid))
+    served = process.Identity.of(entry)
+    groups = set(served.groups)
     for name in extra_groups:
         try:
             groups.add(grp.getgrnam(name).gr_gid)
         except KeyError:
             raise ValueError(f"there is no group {name}") from None
-    os.setgroups(sorted(groups))
-    os.setgid(entry.pw_gid)
-    os.setuid(entry.pw_uid)
+    replace(served, groups=tuple(sorted(groups))).assume()
 
 
 def check_user(identity: Identity, unit: dict[str, str]) -> Finding:
