@@ -6,7 +6,7 @@ Must not know how it gets to a server (``attempts``) or how an answer comes back
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from synproxy.core.record import ExchangeRecord
 from synproxy.proxy.answers import answer_for, cors_for
@@ -169,18 +169,23 @@ class Request:
         return self._local_address()[1]
 
     @property
+    def _tls(self) -> Any:
+        """The connection's ``ssl.SSLObject``, with the name that was asked for; None: plain."""
+        return self.client.transport.get_extra_info("ssl_object")
+
+    @property
     def ssl_protocol(self) -> bytes:
-        tls = self.client.transport.get_extra_info("ssl_object")
+        tls = self._tls
         return b"" if tls is None else (tls.version() or "").encode()
 
     @property
     def ssl_cipher(self) -> bytes:
-        tls = self.client.transport.get_extra_info("ssl_object")
+        tls = self._tls
         return b"" if tls is None else tls.cipher()[0].encode()
 
     @property
     def ssl_server_name(self) -> bytes:
-        tls = self.client.transport.get_extra_info("ssl_object")
+        tls = self._tls
         return b"" if tls is None else getattr(tls, "asked_name", "").encode()
 
     @property
