@@ -10,11 +10,10 @@ import asyncio
 import inspect
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, Self, cast
-
-if TYPE_CHECKING:
-    import socket
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Self, cast
 
 Facts = dict[str, Any]
 """What JSON can hold."""
@@ -48,8 +47,12 @@ class Control(asyncio.Protocol):
     async def over(cls, sock: socket.socket, ended: Callable[[], None] | None = None) -> Self:
         """The end that a connected UNIX socket is."""
         control = cls(ended)
-        await asyncio.get_running_loop().create_unix_connection(lambda: control, sock=sock)
+        await control.attach(sock)
         return control
+
+    async def attach(self, sock: socket.socket) -> None:
+        """Be the end that a connected UNIX socket is."""
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=sock)
 
     @property
     def open(self) -> bool:
@@ -171,6 +174,19 @@ class Control(asyncio.Protocol):
             return
         data = json.dumps(message).encode()
         self._transport.write(len(data).to_bytes(4, "big") + data)
+
+
+@contextmanager
+def channel() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Our end of a new channel, and that of a process which is started meanwhile."""
+    ours, theirs = socket.socketpair()
+    try:
+        yield ours, theirs
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
 
 
 async def ask_all(

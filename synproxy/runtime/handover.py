@@ -14,7 +14,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
-from synproxy.runtime.control import Control
+from synproxy.runtime.control import Control, channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,23 +52,17 @@ class Successor:
     """The new program, started with the command line of the old one."""
 
     def __init__(self, sockets: ListeningSockets) -> None:
-        ours, theirs = socket.socketpair()
         fds = list(sockets.fds().values())
-        facts = {"sockets": fds, "ours": sockets.ours, "control": theirs.fileno()}
-        environment = {**os.environ, _VARIABLE: json.dumps(facts)}
-        environment.pop("WATCHDOG_PID", None)
-        try:
+        with channel() as (ours, theirs):
+            facts = {"sockets": fds, "ours": sockets.ours, "control": theirs.fileno()}
+            environment = {**os.environ, _VARIABLE: json.dumps(facts)}
+            environment.pop("WATCHDOG_PID", None)
             self._process = subprocess.Popen(  # noqa: S603 (our own program)
                 [sys.executable, *sys.orig_argv[1:]],
                 pass_fds=[*fds, theirs.fileno()],
                 env=environment,
                 stdin=subprocess.DEVNULL,
             )
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
         self._socket = ours
         self.control = Control()
         self.ready = False

@@ -10,14 +10,13 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from synproxy import __version__
-from synproxy.runtime.control import Control, ControlError, Facts
+from synproxy.runtime.control import Control, ControlError, Facts, channel
 from synproxy.runtime.shares import SLOTS, Shares
 
 if TYPE_CHECKING:
@@ -71,28 +70,23 @@ class Offspring:
         """A start or a reload waits for it."""
         self._began = asyncio.get_running_loop().time()
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        ours, theirs = socket.socketpair()
         # -P: nothing is imported from the directory that the supervisor was started in.
         module = [sys.executable, "-P", "-m", "synproxy.runtime.child"]
-        command = [*module, str(theirs.fileno()), order.loop]
-        fds = [theirs.fileno(), family.shares.fd, *order.sockets.values()]
         environment = {
             name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN
         }
-        try:
+        with channel() as (ours, theirs):
             self._process = subprocess.Popen(  # noqa: S603 (our own program)
-                command, pass_fds=fds, env=environment, stdin=subprocess.DEVNULL
+                [*module, str(theirs.fileno()), order.loop],
+                pass_fds=[theirs.fileno(), family.shares.fd, *order.sockets.values()],
+                env=environment,
+                stdin=subprocess.DEVNULL,
             )
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
         self.control = Control()
         self.control.register("order", self._give_order)
         self.control.register("ready", self._is_ready)
         self.control.register("failed", self._has_failed)
-        self._attach = asyncio.ensure_future(self._connect(ours))
+        self._attaching = asyncio.ensure_future(self.control.attach(ours))
 
     @property
     def pid(self) -> int:
@@ -102,9 +96,6 @@ class Offspring:
     def serves(self) -> bool:
         """Ready, and not told to end."""
         return self.ready.done() and not self.leaving and self.control.open
-
-    async def _connect(self, sock: socket.socket) -> None:
-        await asyncio.get_running_loop().create_unix_connection(lambda: self.control, sock=sock)
 
     async def until_ready(self) -> None:
         """Wait for it.
