@@ -45,11 +45,15 @@ async def get(proxy: Synproxy, path: bytes = b"/version") -> int:
     return status
 
 
-async def command(proxy: Synproxy, name: str) -> tuple[int, str, str]:
-    """What ``synproxy NAME`` says: status, output, errors."""
+async def command(
+    proxy: Synproxy, name: str, *, socket: Path | None = None
+) -> tuple[int, str, str]:
+    """What ``synproxy NAME`` says: status, output, errors. With ``socket`` it is told where to ask,
+    and need not read the configuration."""
+    where = ["--socket", str(socket)] if socket is not None else ["--config", str(proxy.file)]
     result = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "synproxy", name, "--config", str(proxy.file)],
+        [sys.executable, "-m", "synproxy", name, *where],
         capture_output=True,
         text=True,
         timeout=60,
@@ -83,7 +87,7 @@ async def test_a_bad_configuration_is_refused_with_its_reason_and_status(sockets
         assert 'unknown key "nonsense"' in errors
         assert "--socket" in errors
         proxy.file.write_text(good.replace("/version, respond", "version, respond"))
-        status, _, errors = await reload_over(proxy, sockets / "control.sock")
+        status, _, errors = await command(proxy, "reload", socket=sockets / "control.sock")
         assert status == 1
         assert "location" in errors
         assert await get(proxy) == 404
@@ -92,17 +96,6 @@ async def test_a_bad_configuration_is_refused_with_its_reason_and_status(sockets
         assert await get(proxy) == 410
         state = await ask(sockets / "control.sock", "status")
         assert (state["reloads"], state["failed_reloads"]) == (1, 1)
-
-
-async def reload_over(proxy: Synproxy, path: Path) -> tuple[int, str, str]:
-    result = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "synproxy", "reload", "--socket", str(path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    return result.returncode, result.stdout, result.stderr
 
 
 async def test_stop_returns_when_all_processes_have_ended(sockets: Path) -> None:
@@ -226,17 +219,10 @@ async def test_a_new_program_that_does_not_start_changes_nothing(sockets: Path) 
         await until(lambda state: len(state["children"]) == 2, path)
         good = proxy.file.read_text()
         proxy.file.write_text("nonsense")
-        result = await reload_over(proxy, path)
-        assert result[0] == 1
-        upgrade = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "synproxy", "upgrade", "--socket", str(path)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert upgrade.returncode == 1
-        assert "could not start" in upgrade.stderr
+        assert (await command(proxy, "reload", socket=path))[0] == 1
+        status, _, errors = await command(proxy, "upgrade", socket=path)
+        assert status == 1
+        assert "could not start" in errors
         proxy.file.write_text(good)
         assert await get(proxy) == 404
         assert pid_in(sockets / "synproxy.pid") == proxy.pid
