@@ -20,7 +20,7 @@ from synproxy.runtime.control import Control, ControlError, Facts, channel
 from synproxy.runtime.shares import SLOTS, Shares
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from synproxy.config.certificates import Pems
     from synproxy.runtime.identity import Identity
@@ -179,7 +179,9 @@ _NOT_FOR_CHILDREN: Final = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDO
 class Family:
     """All children. ``order`` is what a crashed one is started again with."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[], None] = lambda: None) -> None:
+        self._told = told
+        """Called when a child has ended, and when one that was started again serves."""
         self.shares = Shares.create()
         self.members: list[Offspring] = []
         self.order: Order | None = None
@@ -246,6 +248,7 @@ class Family:
             self._pauses[child.slot] = asyncio.get_running_loop().call_later(
                 pause, self._start_again, child.slot, crashes
             )
+            self._told()
 
     def _start_again(self, slot: int, crashes: int) -> None:
         del self._pauses[slot]
@@ -264,6 +267,7 @@ class Family:
             child.signal(signal.SIGKILL)
             return
         _log.info("child %d serves", child.pid)
+        self._told()
         if self.order is not None and child.order is not self.order:
             # A reload came between: another child takes its place.
             slot = self._free_slot()

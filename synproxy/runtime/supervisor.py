@@ -88,7 +88,7 @@ class Supervisor:
         self._load = load
         self._loop_name = loop
         self._services = services
-        self._family = Family()
+        self._family = Family(self._tell_of_children)
         self._inheritance = Inheritance()
         inherited = InheritedSockets([*systemd.listen_sockets(), *self._inheritance.sockets])
         self._sockets = ListeningSockets(inherited, self._inheritance.ours)
@@ -190,10 +190,11 @@ class Supervisor:
     def status(self) -> str:
         """One line about what is served."""
         count = len(self._family.serving)
-        return (
+        text = (
             f"listening on {', '.join(self._sockets.fds())}; {self._status}, "
-            f"{count} {'child' if count == 1 else 'children'}"
+            f"{count} {'child' if count == 1 else 'children'}, generation {self.reloads + 1}"
         )
+        return f"{text}; reload failed: {self.failure.splitlines()[0]}" if self.failure else text
 
     def facts(self) -> Facts:
         """What is known without asking children."""
@@ -296,7 +297,7 @@ class Supervisor:
             if self.failure:
                 self.failed_reloads += 1
                 _log.error("reload failed, the old configuration stays: %s", self.failure)
-                systemd.ready(f"reload failed; {self.status()}")
+                systemd.ready(self.status())
                 return self.failure
             self.reloads += 1
             for service in self._services:
@@ -375,6 +376,11 @@ class Supervisor:
     def _tell_ready(self) -> None:
         self._tell_status()
         systemd.ready(self.status())
+
+    def _tell_of_children(self) -> None:
+        """One has crashed, or is there again."""
+        if self._status and not self._done.is_set():
+            systemd.status(self.status())
 
     # --- a binary upgrade
 

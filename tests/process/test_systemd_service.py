@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -13,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.process.endurance import ask
 from tests.support.process import free_port
 
 CONFIG = """\
 listeners: ["127.0.0.1:{port}"]
 access_log: "off"
+children: 2
 routes: [{{name: all, location: /, respond: {{status: 404}}}}]
 """
 
@@ -89,9 +92,22 @@ def test_a_reload_that_fails_is_told_and_changes_nothing(
         (tmp_path / "synproxy.yaml").write_text("nonsense: true")
         child.send_signal(signal.SIGHUP)
         receive(manager, "RELOADING=1")
-        ready = receive(manager, "READY=1")
-        assert any(line.startswith("STATUS=") and "failed" in line for line in ready)
+        status = receive(manager, "READY=1")[1]
+        assert status.startswith(f"STATUS=listening on 127.0.0.1:{port}; 1 routes, 0 pools, ")
+        assert f"generation 1; reload failed: {tmp_path}/synproxy.yaml:1:1: " in status
         assert status_line(port) == b"HTTP/1.1 404 Not Found\r\n"
+
+
+def test_the_status_tells_of_a_child_that_crashes_and_of_its_successor(
+    tmp_path: Path, manager: socket.socket
+) -> None:
+    with service(tmp_path, free_port(), RUNTIME_DIRECTORY=str(tmp_path)):
+        both = receive(manager, "READY=1")[1]
+        assert "; 1 routes, 0 pools, 2 children, generation 1" in both
+        child = asyncio.run(ask(tmp_path / "control.sock", "status"))["children"][0]
+        os.kill(child, signal.SIGKILL)
+        receive(manager, both.replace("2 children", "1 child"))
+        receive(manager, both)
 
 
 def test_the_watchdog_is_fed(tmp_path: Path, manager: socket.socket) -> None:
