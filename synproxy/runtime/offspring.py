@@ -1,4 +1,4 @@
-"""The children as the supervisor sees them: started, ready, ended, started again.
+"""A child as the supervisor sees it: started, ready, ended.
 
 A child is a fresh interpreter, not a fork: the supervisor has a running loop (docs/adr/0012). Must
 not know signals, nor what is asked of children besides their start and end.
@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Final
 
 from synproxy import __version__
 from synproxy.runtime.control import Control, ControlError, Facts, channel
-from synproxy.runtime.shares import SLOTS, Shares
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from synproxy.config.certificates import Pems
+    from synproxy.runtime.family import Family
     from synproxy.runtime.identity import Identity
 
 START_TIMEOUT: Final = 60.0
@@ -174,119 +174,3 @@ class Offspring:
 
 
 _NOT_FOR_CHILDREN: Final = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})
-
-
-class Family:
-    """All children. ``order`` is what a crashed one is started again with."""
-
-    def __init__(self, told: Callable[[], None] = lambda: None) -> None:
-        self._told = told
-        """Called when a child has ended, and when one that was started again serves."""
-        self.shares = Shares.create()
-        self.members: list[Offspring] = []
-        self.order: Order | None = None
-        self.restarts = 0
-        self._pauses: dict[int, asyncio.TimerHandle] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._changed = asyncio.Event()
-
-    @property
-    def serving(self) -> list[Offspring]:
-        return [child for child in self.members if child.serves]
-
-    async def start(self, order: Order, count: int) -> None:
-        """Start children for an order, and wait until all serve.
-
-        :raises ControlError: one could not; then none of them is left.
-        """
-        new = [self._spawn(order) for _ in range(count)]
-        for child in new:
-            child.wanted = True
-        try:
-            for child in new:
-                await child.until_ready()
-            for child in new:
-                child.wanted = False
-                if child not in self.members:
-                    raise ControlError(child.reason)
-        except BaseException:
-            for child in new:
-                child.leaving = True
-                child.signal(signal.SIGKILL)
-            raise
-
-    def _spawn(self, order: Order, slot: int = 0, crashes: int = 0) -> Offspring:
-        child = Offspring(self, order, slot or self._free_slot(), crashes)
-        self.members.append(child)
-        self.shares.use(max(child.slot for child in self.members))
-        return child
-
-    def _free_slot(self) -> int:
-        taken = {child.slot for child in self.members} | set(self._pauses)
-        return next(slot for slot in range(1, SLOTS + 1) if slot not in taken)
-
-    async def retire(self, children: list[Offspring]) -> None:
-        """Let children end: none takes connections any more when this returns."""
-        for child in children:
-            child.leaving = True
-        await asyncio.gather(
-            *(child.control.ask("deafen") for child in children), return_exceptions=True
-        )
-        await asyncio.gather(*(child.drain() for child in children))
-
-    def reap(self) -> None:
-        """After SIGCHLD: see who has ended, and start again what was not told to."""
-        for child in [child for child in self.members if child.reap()]:
-            self.members.remove(child)
-            self.shares.free(child.slot)
-            self._changed.set()
-            if child.leaving or self.order is None or child.wanted:
-                continue  # a start or a reload that fails says so itself
-            crashes = child.crashes_in_a_row
-            pause = pause_before_restart(crashes - 1)
-            _log.error("%s; started again in %g s", child.reason, pause)
-            self._pauses[child.slot] = asyncio.get_running_loop().call_later(
-                pause, self._start_again, child.slot, crashes
-            )
-            self._told()
-
-    def _start_again(self, slot: int, crashes: int) -> None:
-        del self._pauses[slot]
-        if self.order is None:
-            return
-        self.restarts += 1
-        task = asyncio.ensure_future(self._watch_start(self._spawn(self.order, slot, crashes)))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _watch_start(self, child: Offspring) -> None:
-        try:
-            await child.until_ready()
-        except ControlError as error:
-            _log.error("%s", error)
-            child.signal(signal.SIGKILL)
-            return
-        _log.info("child %d serves", child.pid)
-        self._told()
-        if self.order is not None and child.order is not self.order:
-            # A reload came between: another child takes its place.
-            slot = self._free_slot()
-            self._pauses[slot] = asyncio.get_running_loop().call_later(
-                0, self._start_again, slot, 0
-            )
-            await child.drain()
-
-    def abandon(self) -> None:
-        """Start nobody again."""
-        self.order = None
-        for pause in self._pauses.values():
-            pause.cancel()
-        self._pauses.clear()
-
-    async def until_gone(self) -> None:
-        """Wait until no child is left."""
-        while self.members:
-            self._changed.clear()
-            self.reap()
-            if self.members:
-                await self._changed.wait()

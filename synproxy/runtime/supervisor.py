@@ -21,11 +21,12 @@ from synproxy.errors import ConfigError
 from synproxy.runtime import logs, systemd
 from synproxy.runtime.control import ANSWER_TIMEOUT, ControlError, Facts, ask_all
 from synproxy.runtime.credentials import LOOK, Credentials, Looks
+from synproxy.runtime.family import Family
 from synproxy.runtime.handover import Inheritance, Successor
 from synproxy.runtime.identity import cores, identity, own_log, raise_fd_limit
 from synproxy.runtime.listeners import InheritedSockets, ListeningSockets
 from synproxy.runtime.office import Office
-from synproxy.runtime.offspring import START_TIMEOUT, Family, Order
+from synproxy.runtime.offspring import START_TIMEOUT, Order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
