@@ -1,6 +1,6 @@
-"""All children of a supervisor: how many there are to be, who ends, who is started again.
+"""All children of a supervisor: their start, a reload, who ends, who is started again.
 
-Must not know signals of the supervisor, nor what is asked of children besides their start and end.
+Must not know the supervisor's signals, nor what is in a configuration.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import logging
 import signal
 from typing import TYPE_CHECKING
 
-from synproxy.runtime.control import ControlError
-from synproxy.runtime.offspring import Offspring, Order, pause_before_restart
+from synproxy.runtime.control import ControlError, ask_all
+from synproxy.runtime.offspring import START_TIMEOUT, Offspring, Order, pause_before_restart
 from synproxy.runtime.shares import SLOTS, Shares
 
 if TYPE_CHECKING:
@@ -68,6 +68,40 @@ class Family:
     def _free_slot(self) -> int:
         taken = {child.slot for child in self.members} | set(self._pauses)
         return next(slot for slot in range(1, SLOTS + 1) if slot not in taken)
+
+    async def give(self, order: Order, count: int, *, others: bool) -> None:
+        """Let ``count`` children serve an order: those there are, or ``others`` in their place.
+
+        :raises ControlError: they cannot; nothing has changed.
+        """
+        old, before = self.serving, self.order
+        if (
+            others
+            or before is None
+            or len(old) != count
+            or (order.identity, order.pin) != (before.identity, before.pin)
+        ):
+            await self.start(order, count)
+            self.order = order
+            # Those that are not ready yet would be of the old order, too.
+            await self.retire([child for child in self.members if child.order is not order])
+            return
+        facts = {"config": order.config, "pems": dict(order.pems)}
+        try:
+            await asyncio.gather(
+                *(child.control.ask("prepare", START_TIMEOUT, **facts) for child in old)
+            )
+        except ControlError:
+            await ask_all([child.control for child in old if child.serves], "forget")
+            raise
+        self.order = order
+        for child in old:
+            try:
+                child.status = (await child.control.ask("commit"))["status"]
+                child.order = order
+            except ControlError as error:
+                _log.error("child %d is ended, for it did not reload: %s", child.pid, error)
+                child.signal(signal.SIGKILL)
 
     async def retire(self, children: list[Offspring]) -> None:
         """Let children end: none takes connections any more when this returns."""

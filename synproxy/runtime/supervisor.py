@@ -316,7 +316,8 @@ class Supervisor:
             unwanted = set(self._sockets.fds()) - wanted
             credentials = Credentials(config)
             order = self._order(config, credentials)
-            await self._give(order, config, others=bool(opened or unwanted))
+            await self._family.give(order, self._count(config), others=bool(opened or unwanted))
+            self._tell_status()
             await self._office.reload(config)
         except (ConfigError, OSError, ValueError, ControlError) as error:
             self._sockets.close(opened)
@@ -328,46 +329,6 @@ class Supervisor:
         self.config = config
         self._looks.use(credentials)
         return ""
-
-    async def _give(self, order: Order, config: Config, *, others: bool) -> None:
-        """Let children serve an order: those there are, or others in their place.
-
-        :raises ControlError: they cannot; nothing has changed.
-        """
-        old = self._family.serving
-        before = self._family.order
-        if (
-            others
-            or before is None
-            or len(old) != self._count(config)
-            or (order.identity, order.pin) != (before.identity, before.pin)
-        ):
-            await self._family.start(order, self._count(config))
-            self._family.order = order
-            self._tell_status()
-            # Those that are not ready yet would be of the old order, too.
-            await self._family.retire([c for c in self._family.members if c.order is not order])
-            return
-        try:
-            await asyncio.gather(
-                *(
-                    child.control.ask(
-                        "prepare", START_TIMEOUT, config=order.config, pems=dict(order.pems)
-                    )
-                    for child in old
-                )
-            )
-        except ControlError:
-            await ask_all([child.control for child in old if child.serves], "forget")
-            raise
-        self._family.order = order
-        for child in old:
-            try:
-                child.status = (await child.control.ask("commit"))["status"]
-                child.order = order
-            except ControlError as error:
-                _log.error("child %d is ended, for it did not reload: %s", child.pid, error)
-                child.signal(signal.SIGKILL)
 
     def _tell_status(self) -> None:
         serving = self._family.serving
