@@ -59,6 +59,7 @@ class Failure(StrEnum):
 
     CONNECT = "connect"  # permission, no route...: nothing was sent
     REFUSED = "refused"  # nobody listens, or the socket is missing: nothing was sent
+    EXHAUSTED = "exhausted"  # no descriptor or memory is left here: nothing against the server
     CONNECT_TIMEOUT = "connect_timeout"
     STALE = "stale"  # a reused connection closed before any byte of the answer
     CLOSED = "closed"  # a fresh connection closed or reset before any byte of the answer

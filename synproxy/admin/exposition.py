@@ -23,7 +23,7 @@ from synproxy.observe.metrics import BOUNDS, RECEIVED, SENT, SUM
 if TYPE_CHECKING:
     from synproxy.admin.totals import Totals
 
-_CONNECT: Final = ("connect", "refused", "connect_timeout")
+_CONNECT: Final = ("connect", "refused", "connect_timeout", "exhausted")
 _LIMITS: Final = [*map(str, BOUNDS), "+Inf"]
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Final
+
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""What the kernel says when no descriptor or memory is left."""
 
 REPLAY_BODY: Final = 64 * 1024
 """Bytes of a request body kept for a retry. nginx keeps all of it, in memory or on disk; a Matrix

@@ -13,9 +13,13 @@ from synproxy.errors import Failure
 NON_IDEMPOTENT: Final = frozenset({b"POST", b"LOCK", b"PATCH"})
 """nginx's list; every other method may be repeated."""
 
+NOT_THE_SERVER: Final = frozenset({Failure.STALE, Failure.EXHAUSTED})
+"""What does not count as a failed attempt (``max_fails``)."""
+
 _CONDITION: Final = {
     Failure.CONNECT: "error",
     Failure.REFUSED: "error",
+    Failure.EXHAUSTED: "",  # another server would need a descriptor, too
     Failure.STALE: "error",
     Failure.CLOSED: "error",
     Failure.TRUNCATED: "error",
@@ -49,5 +53,7 @@ def may_retry(
 
 
 def status_for(failure: Failure) -> int:
-    """502 (Bad Gateway) or 504 (Gateway Timeout)."""
+    """502 (Bad Gateway), 504 (Gateway Timeout), or 503 where it is we who cannot."""
+    if failure is Failure.EXHAUSTED:
+        return 503
     return 504 if _CONDITION[failure] == "timeout" else 502

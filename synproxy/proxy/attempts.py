@@ -12,7 +12,7 @@ from synproxy.core.balance import ANY
 from synproxy.core.health import Status
 from synproxy.core.limits import REPLAY_BODY
 from synproxy.core.misroute import may_be_unrecognized
-from synproxy.core.retry import may_retry, status_for
+from synproxy.core.retry import NOT_THE_SERVER, may_retry, status_for
 from synproxy.core.target import split_target
 from synproxy.core.waiting import Ticket
 from synproxy.errors import Failure, UpstreamError
@@ -156,7 +156,7 @@ class Attempts(Relay):
         if self._handler.metrics is not None:
             self._handler.metrics.failed(self, error)
         refused = failure is Failure.REFUSED and pool.watched
-        self._release(failed=failure is not Failure.STALE and not refused)
+        self._release(failed=failure not in NOT_THE_SERVER and not refused)
         self._note_attempt(0)
         if refused:
             pool.refused(self.index, error.reason)
@@ -271,6 +271,9 @@ class Attempts(Relay):
         self._answer_failure(failure or Failure.CONNECT)
 
     def _answer_failure(self, failure: Failure) -> None:
+        if failure is Failure.EXHAUSTED:
+            self._answer(503, reason="overload", retry_after=_COME_AGAIN)
+            return
         self._answer(
             status_for(failure),
             reason="upstream_timeout" if _is_timeout(failure) else "upstream_error",

@@ -8,10 +8,11 @@ one that has not more than its share at once. Must not know what happens on a co
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import socket
 from typing import TYPE_CHECKING, Any, Final
+
+from synproxy.core.limits import EXHAUSTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,6 @@ _STEP_BACK: Final = 0.001
 """Seconds for which a child with more than its share leaves connections to the others."""
 _EXHAUSTED_REST: Final = 0.5
 """Seconds without accepting when there are no file descriptors left (nginx: the same)."""
-_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _log = logging.getLogger("synproxy")
 
@@ -83,7 +83,7 @@ class Acceptor:
             self._stepped_back = False
             return None
         except OSError as error:
-            if error.errno not in _EXHAUSTED:
+            if error.errno not in EXHAUSTED:
                 _log.error("cannot accept: %s", error.strerror)
             elif not self._exhausted:
                 self._exhausted = True

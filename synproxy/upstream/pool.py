@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from synproxy.config.certificates import CertificateError, client_context
 from synproxy.core.balance import Balancer
 from synproxy.core.health import Status
+from synproxy.core.limits import EXHAUSTED
 from synproxy.core.wheel import TimerWheel
 from synproxy.errors import Failure, UpstreamError
 from synproxy.upstream.connection import ServerConnection
@@ -36,6 +37,7 @@ again soon."""
 
 
 _REFUSING: Final = frozenset({errno.ECONNREFUSED, errno.ENOENT})
+"""Nobody listens there."""
 _ERROR_NUMBER: Final = re.compile(r"\[Errno ([0-9]+)\]")
 
 
@@ -86,8 +88,7 @@ class Connecting:
             raise
         except OSError as error:
             self._wheel.forget(self)
-            failure = Failure.REFUSED if _is_refusal(error) else Failure.CONNECT
-            self._failed(failure, error.strerror or type(error).__name__)
+            self._failed(_kind_of(error), error.strerror or type(error).__name__)
             return
         self._wheel.forget(self)
         waiter, self.waiter = self.waiter, None
@@ -360,9 +361,15 @@ async def _open_unix(
     return connection
 
 
-def _is_refusal(error: OSError) -> bool:
-    """Nobody listens there. asyncio puts the errors of several addresses into one text."""
-    if error.errno is not None:
-        return error.errno in _REFUSING
-    numbers = _ERROR_NUMBER.findall(str(error))
-    return bool(numbers) and all(int(number) in _REFUSING for number in numbers)
+def _kind_of(error: OSError) -> Failure:
+    """asyncio puts the errors of several addresses into one text."""
+    numbers = [error.errno] if error.errno is not None else _numbers_in(str(error))
+    if any(number in EXHAUSTED for number in numbers):
+        return Failure.EXHAUSTED
+    if numbers and all(number in _REFUSING for number in numbers):
+        return Failure.REFUSED
+    return Failure.CONNECT
+
+
+def _numbers_in(text: str) -> list[int]:
+    return [int(number) for number in _ERROR_NUMBER.findall(text)]

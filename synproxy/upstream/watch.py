@@ -193,6 +193,8 @@ class Watch:
             changed = False  # a connection says less than an answered check
         elif error is None:
             changed = self.health.passed(now)
+        elif error.failure is Failure.EXHAUSTED:
+            changed = False  # nobody has asked the server
         elif error.failure is Failure.REFUSED:
             changed = self.health.refused(error.reason, now)
         else:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from synproxy.core.retry import NOT_THE_SERVER
 from synproxy.errors import Failure, UpstreamError
 from synproxy.upstream.fetch import Fetch, Fetched
 
@@ -130,7 +131,8 @@ class _Question:
         error = fetched.error
         stale = error is not None and error.failure is Failure.STALE
         pool = self._pool
-        pool.released(self._index, error is not None and not stale, pool.wheel.now)
+        failed = error is not None and error.failure not in NOT_THE_SERVER
+        pool.released(self._index, failed, pool.wheel.now)
         if error is None:
             self._request = b""
             self._done(fetched)

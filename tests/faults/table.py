@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,8 @@ from tests.faults.peers import (
     MissingServer,
     RefusingServer,
     TcpServer,
+    unprivileged,
+    without_descriptors,
 )
 from tests.faults.requests import (
     GET,
@@ -58,7 +61,8 @@ class Fault:
     results: Mapping[Kind, Result]
     before: Step = scenes.nothing
     next_server: type[ScriptedServer] = ScriptedServer
-    unprivileged: bool = False
+    around: Callable[[], AbstractContextManager[None]] = nullcontext
+    """What holds from the request to its end."""
 
 
 def _answered(body: bytes, *fields: bytes, status: bytes = b"200 OK") -> bytes:
@@ -67,17 +71,17 @@ def _answered(body: bytes, *fields: bytes, status: bytes = b"200 OK") -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-def _error(status: bytes, body: bytes) -> bytes:
+def _error(status: bytes, body: bytes, fields: bytes = b"") -> bytes:
     return (
         b"HTTP/1.1 %b\r\nServer: synproxy\r\nDate: -\r\n"
         b"Access-Control-Allow-Origin: *\r\n"
         b"Access-Control-Allow-Methods: GET, HEAD, POST, PUT, DELETE, OPTIONS\r\n"
         b"Access-Control-Allow-Headers: X-Requested-With, Content-Type, Authorization, Date\r\n"
         b"Access-Control-Expose-Headers: Synapse-Trace-Id, Server\r\n"
-        b"Content-Type: application/json\r\n"
+        b"%bContent-Type: application/json\r\n"
         b"Cache-Control: no-cache, no-store, must-revalidate\r\n"
         b"Content-Length: %d\r\n\r\n%b"
-    ) % (status, len(body), body)
+    ) % (status, fields, len(body), body)
 
 
 FAULTY: Final = "faulty"
@@ -103,6 +107,18 @@ _E504_UNREAD: Final = Result(
     "upstream_timeout",
 )
 """Of an upload that the client has not finished."""
+_EXHAUSTED: Final = Result(
+    "503, come again",
+    _error(
+        b"503 Service Unavailable",
+        b'{"errcode": "M_UNKNOWN", "error": "Service unavailable", "retry_after_ms": 5000}',
+        b"Retry-After: 5\r\n",
+    ),
+    "open",
+    503,
+    ((FAULTY, 0),),
+    "overload",
+)
 _ALL_DOWN: Final = Result(
     "502, both were asked", _BAD_GATEWAY, "open", 502, ((FAULTY, 0), (OTHER, 0)), "upstream_error"
 )
@@ -161,10 +177,18 @@ FAULTS: Final = (
         scenes.nothing,
         "connect",
         _all(_NEXT),
-        unprivileged=True,
+        around=unprivileged,
     ),
     Fault(
         "accepts no connection", BusyServer, scenes.accepts_nothing, "connect_timeout", _all(_NEXT)
+    ),
+    Fault(
+        "is well, but no descriptor is left here",
+        ScriptedServer,
+        scenes.nothing,
+        "exhausted",
+        dict.fromkeys((GET, POST, POST_BODY, PUT, PUT_BODY), _EXHAUSTED),
+        around=without_descriptors,
     ),
     Fault(
         "all servers are down",

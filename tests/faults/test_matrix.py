@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from synproxy.observe.formats import combined_upstream
-from tests.faults.peers import Client, unprivileged
+from tests.faults.peers import Client
 from tests.faults.report import DOCUMENT, render
 from tests.faults.requests import Kind
 from tests.faults.scenes import CONNECT_TIMEOUT, READ_TIMEOUT, SEND_TIMEOUT, Stage
@@ -28,6 +27,9 @@ GOOD: Final = (
 )
 KEEPALIVE: Final = 60.0
 _LINE: Final = re.compile(rb'" (\d{3}) \d+ .* upstream="(.*?)" ustatus="(.*?)" .* end=(\w+)\n')
+
+BLAMELESS: Final = ("stale", "exhausted")
+"""What says nothing about the server (``max_fails``)."""
 
 CELLS: Final = [
     pytest.param(fault, kind, id=f"{fault.name}: {kind.name}")
@@ -105,7 +107,7 @@ async def test_a_fault_has_its_result_and_leaves_nothing_behind(
         before = len(proxy.records)
         if OTHER in dict(expected.asked) and other.path.exists():
             other.path.chmod(0o666)
-        with unprivileged() if fault.unprivileged else nullcontext():
+        with fault.around():
             client.write(kind.head + kind.body)
             await fault.scene(stage)
             record = (await proxy.logged(before + 1))[before]
@@ -126,6 +128,9 @@ async def test_a_fault_has_its_result_and_leaves_nothing_behind(
         assert other.accepted == sum(name == OTHER and status > 0 for name, status in asked)
         client.leave()
         await has_ended(proxy)
+        failed = expected.asked[0][1] == 0 or expected.reason.startswith("upstream_")
+        blamed = proxy.generation.pools["pool"].balancer._peers[0].fails
+        assert blamed == (failed and fault.word not in BLAMELESS)
         serving.cancel()
         if stage.faulty is not faulty:
             stage.faulty.stop()
