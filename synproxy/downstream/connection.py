@@ -444,6 +444,10 @@ class ClientConnection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         self.transport.write(data)
 
+    def send_continue(self) -> None:
+        """100 (Continue)."""
+        self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
     def pause_reading(self) -> None:
         if not self._paused and not self.transport.is_closing():
             self._paused = True

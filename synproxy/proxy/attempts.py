@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from synproxy.proxy.generation import PoolTarget
     from synproxy.upstream.connection import ServerConnection
 
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _COME_AGAIN: Final = 5.0
 """Seconds that clients are told to stay away when servers are full or restart."""
 
@@ -109,7 +108,7 @@ class Attempts(Relay):
         )
         if not self.complete:
             if self.block.expect_continue and line.minor and not self.bytes_received:
-                self.client.write(_CONTINUE)
+                self.client.send_continue()
             if not connection.write_blocked:
                 self.client.resume_reading()
 

@@ -105,14 +105,7 @@ class FrontExchange(Exchange):
     # --- Strict-Transport-Security
 
     def _send(self, answer: LocalAnswer, reason: str) -> None:
-        front = self._handler.front
-        if front is not None and front.hsts:
-            answer = LocalAnswer(answer.status, answer.fields + front.hsts, answer.body)
-        ids = self.generation.ids
-        if ids is not None and ids.responds:
-            fields = answer.fields + ids.line(self._request_id)
-            answer = LocalAnswer(answer.status, fields, answer.body)
-        super()._send(answer, reason)
+        super()._send(self._dressed(answer), reason)
 
     def _identify(self, head: ResponseHead) -> None:
         """The id goes out beside the date, which is the answer's own as well: its shape is shared
@@ -128,19 +121,33 @@ class FrontExchange(Exchange):
         super().switched(head, early)
 
     def whole_response(self, head: ResponseHead, payload: bytes, framed: bytes) -> None:
-        self._identify(head)
-        front = self._handler.front
-        if front is not None and front.hsts:
-            head.shape = _with_hsts(head.shape, front.hsts)
+        self._dress(head)
         super().whole_response(head, payload, framed)
 
     def response(self, head: ResponseHead | None, pieces: list[bytes], done: bool) -> None:
         if head is not None:
-            self._identify(head)
-        front = self._handler.front
-        if head is not None and front is not None and front.hsts:
-            head.shape = _with_hsts(head.shape, front.hsts)
+            self._dress(head)
         super().response(head, pieces, done)
+
+    def _dressed(self, answer: LocalAnswer) -> LocalAnswer:
+        """An answer of our own with what the listener and the request add to it."""
+        front = self._handler.front
+        fields = answer.fields
+        if front is not None and front.hsts:
+            fields += front.hsts
+        ids = self.generation.ids
+        if ids is not None and ids.responds:
+            fields += ids.line(self._request_id)
+        if fields is answer.fields:
+            return answer
+        return LocalAnswer(answer.status, fields, answer.body)
+
+    def _dress(self, head: ResponseHead) -> None:
+        """The same for a server's answer."""
+        self._identify(head)
+        front = self._handler.front
+        if front is not None and front.hsts:
+            head.shape = _with_hsts(head.shape, front.hsts)
 
 
 def _with_hsts(shape: AnswerShape, line: bytes) -> AnswerShape:

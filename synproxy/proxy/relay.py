@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from synproxy.core.response import ResponseHead
 
 _CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
-_DOUBTFUL: Final = (404, 405)
+DOUBTFUL: Final = (404, 405)
 
 
 class Relay(Request):
@@ -31,7 +31,7 @@ class Relay(Request):
         """All of an answer in one read, which most answers to a sync are."""
         minor = self._line.minor
         shape = head.shape
-        if shape.status in _DOUBTFUL or (framed and not minor):
+        if shape.status in DOUBTFUL or (framed and not minor):
             self.response(head, [payload], True)
             return
         compression = self.generation.compression
@@ -72,7 +72,7 @@ class Relay(Request):
         """What one read from the server brought, on to the client."""
         client = self.client
         if head is not None:
-            if head.shape.status in _DOUBTFUL and self._doubt(head, pieces, done):
+            if head.shape.status in DOUBTFUL and self._doubt(head, pieces, done):
                 return
             compression = self.generation.compression
             if compression is not None:

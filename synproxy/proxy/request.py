@@ -255,7 +255,7 @@ class Request:
                 remote_addr=self.client.remote_addr,
                 method=line.method,
                 target=line.target,
-                version=b"HTTP/1.1" if line.minor else b"HTTP/1.0",
+                version=self.version,
                 status=self.status,
                 bytes_sent=self.bytes_sent,
                 bytes_received=self.bytes_received,
