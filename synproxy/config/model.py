@@ -212,6 +212,9 @@ class Listener(Section):
     the method has to stay."""
     proxy_protocol: ProxyProtocol | None = None
     """The balancers that begin every connection by saying whose it is; absent: nobody does."""
+    http2: Flag = False
+    """Whether clients may speak HTTP/2: with TLS where they ask for it (ALPN), without TLS if they
+    begin with it (nginx ``http2``)."""
     acme_webroot: FilePath | None = None
     """The directory in which ``certbot --webroot`` leaves its answers: what is in
     ``.well-known/acme-challenge`` there is served, before any redirect."""
@@ -332,6 +335,8 @@ class Http(Section):
     """The buffer that nginx starts with; accepted, and bounds nothing by itself."""
     large_client_header_buffers: HeaderBuffers = HeaderBuffers()
     """Bounds on a line of the request head, and on all of it."""
+    http2_max_concurrent_streams: Count = Field(default=128, ge=1)
+    """How many requests a client may have in progress on a connection of HTTP/2."""
     max_header_count: Count = Field(default=100, ge=1)
     """How many header fields a request may have."""
     trusted_proxies: TrustedProxies | None = None

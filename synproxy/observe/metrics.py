@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
     from synproxy.downstream.connection import ClientConnection
+    from synproxy.downstream.http2_stream import Http2Stream
     from synproxy.errors import DownstreamError, UpstreamError
     from synproxy.proxy.request import Request
     from synproxy.upstream.pool import ServerPool
@@ -153,7 +154,7 @@ class Metrics:
             (route, pool.name if pool is not None else "", server, method_label(method), code),
         )
 
-    def refused(self, client: ClientConnection, error: DownstreamError) -> None:
+    def refused(self, client: ClientConnection | Http2Stream, error: DownstreamError) -> None:
         """A head was not accepted."""
         _add(self.refusals, str(error.status))
         self.errors["client"].append(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from synproxy.core.deadline import wait_parameter
 from synproxy.core.health import Status
+from synproxy.downstream.http2 import exchanges_of
 
 if TYPE_CHECKING:
     from synproxy.observe.metrics import Metrics
@@ -61,21 +62,25 @@ def snapshot(handler: ProxyHandler, metrics: Metrics) -> dict[str, Any]:
 def _look_at_clients(handler: ProxyHandler, now: dict[str, Counter[tuple[str, ...]]]) -> None:
     now["connections"].update({(state,): 0 for state in ("reading", "writing", "waiting")})
     for connection in handler.connections:
-        # One that is in its TLS handshake has no exchange yet.
-        exchange: Any = getattr(connection, "exchange", None)
-        if exchange is None:
+        exchanges = exchanges_of(connection)
+        if not exchanges:  # one that is in its TLS handshake has none yet
             reading = getattr(connection, "head_started", True)
             now["connections"]["reading" if reading else "waiting",] += 1
             continue
         now["connections"]["writing",] += 1
-        now["in_flight"][exchange.route.name if exchange.route is not None else "",] += 1
-        if exchange.server is not None:
-            pool = exchange.pool
-            key = pool.name, pool.settings.servers[exchange.index].address
-            now["busy"][key] += 1
-            # A sync that waits for news has no answer yet.
-            if not exchange.status and wait_parameter(exchange.method, exchange.target).strip(b"0"):
-                now["polls"][key] += 1
+        for exchange in exchanges:
+            _look_at_request(exchange, now)
+
+
+def _look_at_request(exchange: Any, now: dict[str, Counter[tuple[str, ...]]]) -> None:
+    now["in_flight"][exchange.route.name if exchange.route is not None else "",] += 1
+    if exchange.server is not None:
+        pool = exchange.pool
+        key = pool.name, pool.settings.servers[exchange.index].address
+        now["busy"][key] += 1
+        # A sync that waits for news has no answer yet.
+        if not exchange.status and wait_parameter(exchange.method, exchange.target).strip(b"0"):
+            now["polls"][key] += 1
 
 
 def _look_at_servers(

@@ -6,9 +6,10 @@ import logging
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
+from synproxy.core.http2 import MalformedError
 from synproxy.core.misroute import Misroutes
 from synproxy.core.record import ExchangeRecord, refused_request_line
 from synproxy.core.redact import redact
@@ -16,6 +17,7 @@ from synproxy.downstream.connection import ClientConnection, Tally
 from synproxy.proxy.answers import answer_for
 from synproxy.proxy.exchange import Exchange
 from synproxy.proxy.front import PLAIN_HTTP, FrontExchange, front_of
+from synproxy.proxy.http2 import Http2Exchange, packed_answer
 from synproxy.upstream.watch import Watches
 
 if TYPE_CHECKING:
@@ -27,10 +29,13 @@ if TYPE_CHECKING:
     from synproxy.core.client_address import ClientAddresses
     from synproxy.core.head import HeaderBlock, RequestLine
     from synproxy.core.wheel import TimerWheel
+    from synproxy.downstream.http2_stream import Http2Stream
     from synproxy.errors import DownstreamError, UpstreamError
     from synproxy.proxy.front import Front
     from synproxy.proxy.generation import Generation
     from synproxy.proxy.request import Request
+
+    Client = ClientConnection | Http2Stream
 
     class AccessLog(Protocol):
         """Takes a record of each exchange once it has ended."""
@@ -46,7 +51,7 @@ if TYPE_CHECKING:
             """A request is over. The loop's time when it began, and when its last attempt began,
             0 if that was at once."""
 
-        def refused(self, client: ClientConnection, error: DownstreamError) -> None:
+        def refused(self, client: Client, error: DownstreamError) -> None:
             """A head was not accepted."""
 
         def failed(self, request: Request, error: UpstreamError) -> None:
@@ -69,7 +74,8 @@ class Located:
     told_by: ClientAddresses
     address: bytes
     port: bytes
-    begin: Callable[[ClientConnection, RequestLine, HeaderBlock], Exchange]
+    handler: ProxyHandler
+    """By whose scheme it is taken up."""
 
 
 class ProxyHandler:
@@ -93,6 +99,7 @@ class ProxyHandler:
         "keepalive_requests",
         "keepalive_timeout",
         "loop",
+        "max_streams",
         "metrics",
         "misroutes",
         "scheme",
@@ -139,6 +146,7 @@ class ProxyHandler:
         self.keepalive_requests: int
         self.keepalive_timeout: float
         self.small_head: int
+        self.max_streams: int
         if beside is None:
             self.use(generation)
         else:
@@ -196,6 +204,7 @@ class ProxyHandler:
         self.keepalive_requests = generation.http.keepalive_requests
         self.keepalive_timeout = generation.http.keepalive_timeout
         self.small_head = generation.http.large_client_header_buffers.size
+        self.max_streams = generation.http.http2_max_concurrent_streams
         addresses = generation.addresses
         if addresses is None and self._addresses is not None:
             for connection in self.connections:
@@ -213,9 +222,21 @@ class ProxyHandler:
         if type(located) is not Located or located.told_by is not self._addresses:
             located = block.origin = self._locate(client, block)
         client.remote_addr = located.address
-        return located.begin(client, line, block)
+        return located.handler._exchange(client, line, block)
 
-    def _locate(self, client: ClientConnection, block: HeaderBlock) -> Located:
+    def begin_http2(self, client: Http2Stream, line: RequestLine, block: HeaderBlock) -> Exchange:
+        """See :class:`synproxy.downstream.http2.Http2Handler`."""
+        handler = self
+        if self._addresses is not None:
+            located = block.origin
+            if type(located) is not Located or located.told_by is not self._addresses:
+                located = block.origin = self._locate(client, block)
+            client.remote_addr = located.address
+            handler = located.handler
+        # A stream has all that an exchange asks of its client, but tunnels, which it never begins.
+        return Http2Exchange(handler, cast("ClientConnection", client), line, block)
+
+    def _locate(self, client: Client, block: HeaderBlock) -> Located:
         addresses = self._addresses
         assert addresses is not None
         address, port, scheme = addresses.origin(*client.peer, block)
@@ -227,7 +248,7 @@ class ProxyHandler:
                     front = front._replace(redirect_https=False)
                 self._other_scheme = self._whole._another(front, scheme)
             handler = self._other_scheme
-        return Located(addresses, address, port, handler._exchange)
+        return Located(addresses, address, port, handler)
 
     def refuse(self, client: ClientConnection, error: DownstreamError, head: bytes) -> None:
         """Answer a head that was not accepted, log it, and close."""
@@ -243,20 +264,46 @@ class ProxyHandler:
         if self.metrics is not None:
             self.metrics.refused(client, error)
         if self.access_log is not None:
-            method, target, version = refused_request_line(head)
-            self.access_log.write(
-                ExchangeRecord(
-                    started=time.time(),
-                    remote_addr=client.peer[0],  # no field of this head is to be believed
-                    method=method,
-                    target=target,
-                    version=version,
-                    status=error.status,
-                    bytes_sent=size,
-                    scheme=self.scheme,
-                    end_reason="client_timeout" if error.status == 408 else "client_error",
-                )
-            )
+            self.access_log.write(self._refusal(client, error, size, *refused_request_line(head)))
+
+    def refuse_http2(
+        self, client: Http2Stream, error: DownstreamError, pseudo: dict[bytes, bytes]
+    ) -> None:
+        """The same for HTTP/2, where the connection goes on. What is malformed is answered, too,
+        but the stream is then to be reset (RFC 9113 section 8.1.1)."""
+        answer = answer_for(error.status, error=error.reason)
+        malformed = isinstance(error, MalformedError)
+        block = packed_answer(answer, self.generation.server_line)
+        client.answer(block, answer.body, end=not malformed)
+        if not malformed:
+            client.finish()
+        if self.metrics is not None:
+            self.metrics.refused(client, error)
+        if self.access_log is not None:
+            method, target = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
+            line = refused_request_line(b"%b %b HTTP/2.0" % (method, target))
+            self.access_log.write(self._refusal(client, error, len(answer.body), *line))
+
+    def _refusal(
+        self,
+        client: Client,
+        error: DownstreamError,
+        size: int,
+        method: bytes,
+        target: bytes,
+        version: bytes,
+    ) -> ExchangeRecord:
+        return ExchangeRecord(
+            started=time.time(),
+            remote_addr=client.peer[0],  # no field of this head is to be believed
+            method=method,
+            target=target,
+            version=version,
+            status=error.status,
+            bytes_sent=size,
+            scheme=self.scheme,
+            end_reason="client_timeout" if error.status == 408 else "client_error",
+        )
 
     def report(self, exchange: Request, error: UpstreamError) -> None:
         """An attempt failed: say so where an operator looks for it, without the query."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from synproxy.config.certificates import CertificateError
 from synproxy.downstream.connection import ClientConnection
+from synproxy.downstream.http2 import Http2Connection
 from synproxy.downstream.proxy_protocol import ProxyProtocolConnection
 from synproxy.downstream.tls import TlsConnection
 from synproxy.errors import ConfigError, Problem
@@ -54,6 +55,8 @@ class Accepting:
     def _inside(self) -> asyncio.Protocol:
         if self.endpoint is not None:
             return TlsConnection(self.endpoint)
+        if self._listener.http2:
+            return Http2Connection(self._handler, or_http1=True)
         return ClientConnection(self._handler)
 
     def become(self, other: Accepting) -> None:

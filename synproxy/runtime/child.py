@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from synproxy import __version__
 from synproxy.config.model import Config
 from synproxy.core.wheel import TimerWheel
+from synproxy.downstream.http2 import exchanges_of
 from synproxy.errors import ConfigError
 from synproxy.observe.access_log import AccessLog
 from synproxy.observe.metrics import Metrics
@@ -278,7 +279,7 @@ class Child:
         late = [
             connection
             for connection in self.handler.connections
-            if getattr(getattr(connection, "exchange", None), "generation", None) is generation
+            if any(one.generation is generation for one in exchanges_of(connection))
         ]
         if late:
             _log.warning("cut %d connections that follow a replaced configuration", len(late))

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from synproxy.config.certificates import Pair, Pems, add_pair, load_pair, server_context
 from synproxy.downstream.connection import ClientConnection
+from synproxy.downstream.http2 import Http2Connection
 
 if TYPE_CHECKING:
     import asyncio
 
-    from synproxy.config.model import Listener, Tls
+    from synproxy.config.model import Listener
     from synproxy.core.wheel import TimerWheel
     from synproxy.downstream.tls import TlsConnection
     from synproxy.proxy.handler import ProxyHandler
@@ -48,7 +49,7 @@ class TlsEndpoint:
         self.handshakes = 0
         self.resumed = 0
         self.failures: dict[str, int] = {}
-        self.certificates = Certificates(self._tls, pems)
+        self.certificates = Certificates(listener, pems)
         """May be replaced at any time."""
         self._front = server_context(self._tls)
         # A context without any certificate has no ciphers to offer, whatever the hello picks.
@@ -75,6 +76,8 @@ class TlsEndpoint:
         self.handshakes += 1
         if connection.tls.session_reused:
             self.resumed += 1
+        if connection.tls.selected_alpn_protocol() == "h2":
+            return Http2Connection(self.handler)
         return ClientConnection(self.handler)
 
     def failed(self, connection: TlsConnection, reason: str) -> None:
@@ -116,8 +119,10 @@ class Certificates:
     :raises CertificateError: one cannot be used.
     """
 
-    def __init__(self, tls: Tls, pems: Pems) -> None:
-        self.protocols = ["http/1.1"]
+    def __init__(self, listener: Listener, pems: Pems) -> None:
+        tls = listener.tls
+        assert tls is not None
+        self.protocols = ["h2", "http/1.1"] if listener.http2 else ["http/1.1"]
         self.pairs: list[Pair] = []
         self._exact: dict[str, ssl.SSLContext] = {}
         self._wildcards: dict[str, ssl.SSLContext] = {}

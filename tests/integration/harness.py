@@ -188,7 +188,7 @@ class Proxy:
         self._clients: list[Peer] = []
 
     @classmethod
-    def to(cls, *servers: ScriptedServer, **config: Any) -> Proxy:
+    def to(cls, *servers: ScriptedServer, **config: Any) -> Self:
         """Everything goes to one pool of these servers."""
         pool = {"servers": [{"address": server.address} for server in servers]}
         pool.update(config.pop("pool", {}))
@@ -205,9 +205,7 @@ class Proxy:
         self.wheel = TimerWheel(loop.time())
         self.generation = Generation(self._config, self.wheel)
         self.handler = ProxyHandler(self.generation, self.wheel, loop, self)
-        self._server = await loop.create_server(
-            lambda: ClientConnection(self.handler), "127.0.0.1", 0
-        )
+        self._server = await loop.create_server(self.connection, "127.0.0.1", 0)
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -226,6 +224,10 @@ class Proxy:
         self.handler.watches.drain()
         for _ in range(5):
             await asyncio.sleep(0)
+
+    def connection(self) -> asyncio.Protocol:
+        """For a client that has come."""
+        return ClientConnection(self.handler)
 
     def write(self, record: ExchangeRecord) -> None:
         """Takes the place of the access log."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from synproxy.config.certificates import read_pems
-from synproxy.config.model import Certificate, Tls
+from synproxy.config.model import Certificate, Listener, Tls
 from synproxy.runtime.tls import Certificates
 from tests.support.certificates import make_certificate
 
@@ -27,7 +27,8 @@ def certificates(directory: Path, *names: str) -> Certificates:
         Certificate(certificate=f"{directory}/{name}.pem", key=f"{directory}/{name}.key")
         for name in names
     )
-    return Certificates(Tls(certificates=files), read_pems(files))
+    listener = Listener(listen="127.0.0.1:443", tls=Tls(certificates=files))
+    return Certificates(listener, read_pems(files))
 
 
 def shown(server_context: ssl.SSLContext, ciphers: str) -> bytes | None:
