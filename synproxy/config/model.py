@@ -577,6 +577,10 @@ class Pool(Section):
     M_UNRECOGNIZED: it has no such endpoint."""
     tls: Annotated[UpstreamTls | None, BeforeValidator(_off_as_none)] = None
     """TLS to servers with a TCP address; absent: plain."""
+    send_proxy_protocol: Annotated[Literal["off", "v2"], BeforeValidator(_off_as_text)] = "off"
+    """Whether each connection to a server begins with a PROXY protocol header that has the client's
+    address (HAProxy ``send-proxy-v2``). A connection is then used for one request, so that it is
+    never another client's; ``keepalive`` does not count. Synapse itself reads no such header."""
 
 
 class Respond(Section):

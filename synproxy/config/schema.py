@@ -111,6 +111,9 @@ def _with_short_form(name: str, definition: dict[str, Any]) -> dict[str, Any]:
             "anyOf": [listed, {"enum": [False, "off"]}],
             **kept,
         }
+    if section is model.Pool:
+        sent = definition["properties"]["send_proxy_protocol"]
+        sent |= {"type": ["string", "boolean"], "enum": ["off", "v2", False]}
     switched = {model.Pool: ("health_check", "queue", "tls"), model.Http: ("request_id",)}
     if section in switched:
         for name in switched[section]:

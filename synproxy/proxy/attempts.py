@@ -18,6 +18,7 @@ from synproxy.core.waiting import Ticket
 from synproxy.errors import Failure, UpstreamError
 from synproxy.proxy.detour import CUTS, Detour, Doubt
 from synproxy.proxy.relay import Relay
+from synproxy.wire.proxy_protocol import Endpoints, header_v2
 
 if TYPE_CHECKING:
     from synproxy.core.response import ResponseHead
@@ -72,6 +73,12 @@ class Attempts(Relay):
         """From the pool: a new connection is there."""
         self._connecting = None
         self._assign(connection)
+
+    def proxy_header(self) -> bytes:
+        """From the pool: whose the connection is."""
+        client, port = self.remote_addr.decode(), int(self.remote_port or 0)
+        address, own_port = self.server_addr.decode(), int(self.server_port or 0)
+        return header_v2(Endpoints(client, port, address, own_port))
 
     def connect_failed(self, error: UpstreamError) -> None:
         """From the pool: no connection could be made."""

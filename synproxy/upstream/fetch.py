@@ -13,6 +13,7 @@ from synproxy.core.response import ResponseHead
 from synproxy.core.wheel import NEVER
 from synproxy.errors import Failure, UpstreamError
 from synproxy.upstream.connection import AttemptRules
+from synproxy.wire.proxy_protocol import LOCAL_HEADER
 from synproxy.wire.response_reader import ResponseReader
 
 if TYPE_CHECKING:
@@ -103,6 +104,10 @@ class Fetch:
             upgrade=False,
             close=self._fresh,
         )
+
+    def proxy_header(self) -> bytes:
+        """The connection is nobody's but ours."""
+        return LOCAL_HEADER
 
     def connect_failed(self, error: UpstreamError) -> None:
         self._connecting = None

@@ -11,7 +11,7 @@ import asyncio
 import errno
 import re
 import socket
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from synproxy.config.certificates import CertificateError, client_context
 from synproxy.core.balance import Balancer
@@ -19,6 +19,7 @@ from synproxy.core.health import Status
 from synproxy.core.limits import EXHAUSTED
 from synproxy.core.wheel import TimerWheel
 from synproxy.errors import Failure, UpstreamError
+from synproxy.upstream.connecting import connected_socket
 from synproxy.upstream.connection import ServerConnection
 from synproxy.upstream.lobby import Lobby
 
@@ -47,6 +48,9 @@ class Connector(Protocol):
     def connected(self, connection: ServerConnection) -> None: ...
 
     def connect_failed(self, error: UpstreamError) -> None: ...
+
+    def proxy_header(self) -> bytes:
+        """The PROXY protocol header that says whose the connection is, where a pool sends one."""
 
 
 class Connecting:
@@ -79,7 +83,7 @@ class Connecting:
 
     async def _connect(self, pool: ServerPool, index: int, keepalive: bool) -> None:
         try:
-            connection = await pool.open(index, keepalive)
+            connection = await pool.open(index, keepalive, self.waiter)
         except asyncio.CancelledError:
             self._wheel.forget(self)
             if self._timed_out:
@@ -113,6 +117,7 @@ class ServerPool:
         "_keepalive_time",
         "_keepalive_timeout",
         "_order",
+        "_says_who",
         "_tls",
         "_watches",
         "balancer",
@@ -135,7 +140,9 @@ class ServerPool:
         self._tls: SSLContext | None = None
         """Made for the first connection."""
         # Attributes of a pydantic model are slow to look up.
-        self._keepalive = settings.keepalive
+        self._says_who = settings.send_proxy_protocol != "off"
+        # A connection that says whose it is must not carry another client's request.
+        self._keepalive = 0 if self._says_who else settings.keepalive
         self._keepalive_requests = settings.keepalive_requests
         self._keepalive_time = settings.keepalive_time
         self._keepalive_timeout = settings.keepalive_timeout
@@ -303,31 +310,39 @@ class ServerPool:
         """Begin to open a connection; ``waiter`` hears how it went."""
         return Connecting(self, index, waiter, timeout, keepalive)
 
-    async def open(self, index: int, keepalive: bool) -> ServerConnection:
-        """A new connection.
+    async def open(
+        self, index: int, keepalive: bool, waiter: Connector | None = None
+    ) -> ServerConnection:
+        """A new connection, which says whose it is if the pool wants it.
 
         :raises OSError: it could not be made.
         """
         loop = asyncio.get_running_loop()
         address = self.settings.servers[index].address
+        first = waiter.proxy_header() if self._says_who and waiter is not None else b""
 
         def factory() -> ServerConnection:
             return ServerConnection(self, index)
 
         if address.startswith("unix:"):
-            return await _open_unix(loop, factory, address[5:])
+            opened = await _open_unix(loop, factory, address[5:])
+            if first:
+                opened.transport.write(first)
+            return opened
         host, _, port = address.rpartition(":")
         host = host.strip("[]")
         tls = self.settings.tls
-        if tls is None:
-            made = loop.create_connection(factory, host, int(port or 80))
-        else:
+        secure: dict[str, Any] = {}
+        if tls is not None:
             if self._tls is None:
                 self._tls = _client_context(tls)
-            name = tls.server_name or host
-            made = loop.create_connection(
-                factory, host, int(port or 443), ssl=self._tls, server_hostname=name
-            )
+            secure = {"ssl": self._tls, "server_hostname": tls.server_name or host}
+        number = int(port or (80 if tls is None else 443))
+        if first:
+            sock = await connected_socket(loop, host, number, first)
+            made = loop.create_connection(factory, sock=sock, **secure)
+        else:
+            made = loop.create_connection(factory, host, number, **secure)
         transport, connection = await made
         if keepalive:  # nginx proxy_socket_keepalive
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -16,6 +16,7 @@ from synproxy.core.health import POLL, Health, Status
 from synproxy.core.wheel import NEVER
 from synproxy.errors import Failure, UpstreamError
 from synproxy.upstream.fetch import Fetch, Fetched
+from synproxy.wire.proxy_protocol import LOCAL_HEADER
 
 if TYPE_CHECKING:
     from synproxy.config.model import HealthCheck
@@ -170,6 +171,10 @@ class Watch:
         self._connecting = None
         connection.pool.release(connection)  # whoever waits for the server can have it
         self._found(None)
+
+    def proxy_header(self) -> bytes:
+        """The connection is nobody's but ours."""
+        return LOCAL_HEADER
 
     def connect_failed(self, error: UpstreamError) -> None:
         """From the pool: the server takes no connections."""
