@@ -135,6 +135,11 @@ class Conversation:
             if not incoming and not outgoing:
                 return
 
+    @property
+    def over(self) -> bool:
+        """Whether the server sends nothing more."""
+        return self.transport.closed or self.transport.eof_written
+
     def send(self, *frames: bytes) -> None:
         """Frames that the client's library knows nothing of."""
         self.transport.receive(*frames)
@@ -157,6 +162,11 @@ class Wire:
     def send(self, *frames: bytes) -> None:
         self.transport.receive(*frames)
 
+    @property
+    def over(self) -> bool:
+        """Whether the server sends nothing more."""
+        return self.transport.closed or self.transport.eof_written
+
     def frames(self) -> list[tuple[int, int, int, bytes]]:
         """Kind, flags, stream and payload of what was sent so far."""
         data = bytes(self.transport.written)
@@ -168,12 +178,18 @@ class Wire:
         return found
 
     @property
+    def goaways(self) -> list[tuple[int, int]]:
+        """Code and last stream of each GOAWAY."""
+        return [
+            (int.from_bytes(payload[4:8], "big"), int.from_bytes(payload[:4], "big"))
+            for kind, _, _, payload in self.frames()
+            if kind == http2.GOAWAY
+        ]
+
+    @property
     def gone(self) -> int | None:
         """The code of the first GOAWAY."""
-        for kind, _, _, payload in self.frames():
-            if kind == http2.GOAWAY:
-                return int.from_bytes(payload[4:8], "big")
-        return None
+        return next((code for code, _ in self.goaways), None)
 
     @property
     def resets(self) -> list[tuple[int, int]]:
