@@ -118,7 +118,6 @@ _NEEDLESS = frozenset(
         "root",
         "server_name",
         "zone",
-        "http2_max_concurrent_streams",
         "http2_recv_timeout",
         "http2_idle_timeout",
         "http2_max_requests",
@@ -153,7 +152,6 @@ _ONLY_THIS = {
     "limit_rate": ("0", "answers are as fast as the client reads"),
     "gzip_static": ("off", ""),
     "expires": ("off", ""),
-    "http2": ("off", "HTTP/1.1 is spoken"),
 }
 """Directives that need nothing with one value, and what it means that others are gone."""
 
@@ -198,7 +196,6 @@ _LOST = {
     "scgi_pass": "SCGI is not spoken",
     "internal": "there are no internal redirects that could reach it",
     "server": "a second server block: see --server",
-    "http2": "HTTP/1.1 is spoken",
     "sticky": "a pool with hash keeps users at their server",
     "health_check": "write health_check in the pool",
     "limit_zone": "the number of connections is not limited here",
@@ -238,7 +235,13 @@ _KNOWN = {
     *("proxy_send_timeout", "proxy_read_timeout", "proxy_socket_keepalive"),
     *("proxy_ignore_client_abort", "client_max_body_size", "allow", "deny", "satisfy"),
     *("client_header_timeout", "client_body_timeout", "send_timeout", "keepalive_timeout"),
-    *("keepalive_requests", "client_header_buffer_size", "large_client_header_buffers"),
+    *(
+        "http2",
+        "http2_max_concurrent_streams",
+        "keepalive_requests",
+        "client_header_buffer_size",
+        "large_client_header_buffers",
+    ),
     *("lingering_time", "lingering_timeout", "tcp_nodelay", "server_tokens", "gzip"),
     *("gzip_comp_level", "gzip_min_length", "gzip_vary", "gzip_disable", "gzip_types"),
     *("access_log", "return", "upstream", "map", "location"),

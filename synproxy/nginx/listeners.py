@@ -66,6 +66,8 @@ def _of(scope: Scope, tls: dict[str, object] | None, report: Report) -> dict[str
         section = _section(one, scope, report)
         if secure:
             section["tls"] = tls
+        if (http2 := _http2(scope, report)) is not None:
+            section["http2"] = http2
         if (webroot := _webroot(scope)) is not None:
             section["acme_webroot"] = webroot
         found[str(section["listen"])] = Said(section, one.place)
@@ -83,6 +85,13 @@ def _always_tls(scope: Scope, report: Report) -> bool:
     one = scope.last("ssl")
     report.claim(one)
     return one is not None and one.args == ("on",)
+
+
+def _http2(scope: Scope, report: Report) -> object | None:
+    """``http2``, of nginx since 1.25.1; before that it is a word of ``listen``."""
+    one = scope.last("http2")
+    report.claim(one)
+    return Said(True, one.place) if one is not None and one.args == ("on",) else None
 
 
 def _webroot(scope: Scope) -> object | None:
@@ -114,6 +123,8 @@ def _section(one: Directive, scope: Scope, report: Report) -> dict[str, object]:
             section["ipv6only"] = value != "off"
         elif word == "proxy_protocol":
             section["proxy_protocol"] = proxy_protocol(one, scope, report)
-        elif word in ("http2", "spdy"):
+        elif word == "http2":
+            section["http2"] = True
+        elif word == "spdy":
             report.differs(one, "HTTP/1.1 is spoken")
     return section

@@ -38,6 +38,7 @@ _HTTP = {
     "keepalive_requests": "count",
     "client_max_body_size": "size",
     "client_header_buffer_size": "size",
+    "http2_max_concurrent_streams": "count",
     "lingering_time": "duration",
     "lingering_timeout": "duration",
     "tcp_nodelay": "flag",

@@ -113,6 +113,39 @@ def test_what_mozilla_recommends_is_carried_over_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("server", "listeners"),
+    [
+        (
+            "listen 443 ssl http2;",
+            [{"listen": "443", "tls": {"certificates": OURS}, "http2": True}],
+        ),
+        (
+            "listen 443 ssl; http2 on;",
+            [{"listen": "443", "tls": {"certificates": OURS}, "http2": True}],
+        ),
+        ("listen 443 ssl; http2 off;", [{"listen": "443", "tls": {"certificates": OURS}}]),
+        ("listen 8008 http2;", [{"listen": "8008", "http2": True}]),
+        (
+            "listen 443 ssl http2; listen 80;",
+            [{"listen": "443", "tls": {"certificates": OURS}, "http2": True}, "80"],
+        ),
+    ],
+)
+def test_http2_is_carried_over_as_either_version_of_nginx_writes_it(
+    tmp_path: Path, server: str, listeners: list[object]
+) -> None:
+    result = one_server(tmp_path, f"{server} {CERTIFICATE if 'ssl' in server else ''}")
+    assert not result.findings
+    assert as_tree(result)["listeners"] == listeners
+
+
+def test_the_number_of_streams_is_carried_over(tmp_path: Path) -> None:
+    result = one_server(tmp_path, "listen 80 http2; http2_max_concurrent_streams 64;")
+    assert not result.findings
+    assert as_tree(result)["http"]["http2_max_concurrent_streams"] == 64
+
+
+@pytest.mark.parametrize(
     ("server", "findings"),
     [
         (f"{CERTIFICATE} ssl_protocols TLSv1 TLSv1.1 TLSv1.2;", [("ssl_protocols", "differs")]),
