@@ -45,6 +45,7 @@ test-tools:
 	@command -v systemd-analyze >/dev/null || $(MAKE) --no-print-directory apt-systemd
 	@command -v wrk >/dev/null || $(MAKE) --no-print-directory apt-wrk
 	@command -v curl >/dev/null || $(MAKE) --no-print-directory apt-curl
+	@command -v h2load >/dev/null || $(MAKE) --no-print-directory apt-nghttp2-client
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory apt-chromium
 	@fc-list 2>/dev/null | grep -qi dejavu || $(MAKE) --no-print-directory apt-fonts-dejavu-core
 	@command -v promtool >/dev/null || $(MAKE) --no-print-directory apt-prometheus
