@@ -6,17 +6,15 @@ import hashlib
 import json
 import re
 import shutil
-import socketserver
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.support.certificates import make_certificate
+from tests.support.echo import Echo, serving
 from tests.support.process import free_port
 from tests.support.synproxy import Synproxy
 
@@ -56,54 +54,24 @@ PAGE = b"""<!doctype html><title>page</title><link rel=icon href="data:,">
 """
 
 
-class Answers(BaseHTTPRequestHandler):
-    """A server that tells what it was asked."""
+class Answers(Echo):
+    """A page, what it asks for, and something large."""
 
-    protocol_version = "HTTP/1.1"
-
-    def address_string(self) -> str:
-        return "unix:"
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the proxy has a log."""
-
-    def do_GET(self) -> None:
+    def respond(self) -> None:
         path = urlsplit(self.path).path
         if path == "/":
-            self._answer(PAGE, "text/html")
+            self.answer(PAGE, "text/html")
         elif path == "/large":
-            self._answer(LARGE, "application/octet-stream")
+            self.answer(LARGE)
         elif path.startswith("/number/"):
-            self._answer(path[8:].encode())
+            body = self.read_body()
+            self.answer(b"%s:%d" % (path[8:].encode(), len(body)))
+        elif path == "/digest":
+            self.answer(hashlib.sha256(self.read_body()).hexdigest().encode())
         else:
-            told = {"line": self.requestline, "fields": self.headers.items()}
-            self._answer(json.dumps(told).encode())
+            super().respond()
 
-    def do_POST(self) -> None:
-        if self.headers.get("Transfer-Encoding") == "chunked":
-            body = b""
-            while size := int(self.rfile.readline(), 16):
-                body += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
-        else:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path.startswith("/number/"):
-            self._answer(b"%s:%d" % (self.path[8:].encode(), len(body)))
-        else:
-            self._answer(hashlib.sha256(body).hexdigest().encode())
-
-    def _answer(self, body: bytes, kind: str = "text/plain") -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
-class Server(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
-    request_queue_size = 256
+    do_GET = do_POST = respond  # noqa: N815
 
 
 class Running(Synproxy):
@@ -136,22 +104,22 @@ def proxy(
 ) -> Iterator[Running]:
     directory = tmp_path_factory.mktemp("http2")
     make_certificate(directory, "own", "localhost")
-    with Server(str(directory / "server.sock"), Answers) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        with Running(directory, request.param) as running:
-            yield running
-        server.shutdown()
+    with (
+        serving(directory / "server.sock", Answers),
+        Running(directory, request.param) as running,
+    ):
+        yield running
 
 
 def test_alpn_chooses_the_version(proxy: Running) -> None:
     for option, version in (("--http2", "2"), ("--http1.1", "1.1"), ("--no-alpn", "1.1")):
-        assert proxy.curl(proxy.tls_port, "/number/1", option) == (f"{version} 200", b"1")
+        assert proxy.curl(proxy.tls_port, "/number/1", option) == (f"{version} 200", b"1:0")
 
 
 @pytest.mark.parametrize("option", ["--http2-prior-knowledge", "--http1.1"])
 def test_without_tls_the_first_bytes_choose_it(proxy: Running, option: str) -> None:
     version = "2" if option == "--http2-prior-knowledge" else "1.1"
-    assert proxy.curl(proxy.port, "/number/1", option) == (f"{version} 200", b"1")
+    assert proxy.curl(proxy.port, "/number/1", option) == (f"{version} 200", b"1:0")
 
 
 def test_no_upgrade_to_h2c_passes_by_the_routes(proxy: Running) -> None:
@@ -201,14 +169,14 @@ def test_a_large_body_arrives_whole(proxy: Running, length: str, tmp_path: Path)
     if length == "not announced":
         options = ["--http2", "-X", "POST", "-T", "-", "-H", "Expect:"]
         done = subprocess.run(
-            ["curl", "-sSk", *options, f"https://127.0.0.1:{proxy.tls_port}/body"],
+            ["curl", "-sSk", *options, f"https://127.0.0.1:{proxy.tls_port}/digest"],
             input=LARGE,
             check=True,
             capture_output=True,
         )
         body = done.stdout
     else:
-        _, body = proxy.curl(proxy.tls_port, "/body", *options)
+        _, body = proxy.curl(proxy.tls_port, "/digest", *options)
     assert body.decode() == hashlib.sha256(LARGE).hexdigest()
 
 
@@ -276,6 +244,5 @@ def test_a_browser_loads_a_page_over_it(proxy: Running, tmp_path: Path) -> None:
     found = re.search(r"<pre id=\"seen\">(.*?)</pre>", done.stdout)
     assert found is not None, done.stdout
     seen = json.loads(found[1])
-    wanted = [f"{n}:{n * 1000}" if n % 2 else str(n) for n in range(30)]
-    assert seen["bodies"] == wanted
+    assert seen["bodies"] == [f"{n}:{n * 1000 * (n % 2)}" for n in range(30)]
     assert seen["spoken"] == ["h2"] * 31
