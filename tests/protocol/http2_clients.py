@@ -38,6 +38,8 @@ class FakeStreamExchange:
         self.body = body
         if complete:
             self._answer_if_wanted()
+        elif self.handler.takes_bodies:
+            self.stream.resume_reading()
 
     def request_body(self, payload: bytes) -> None:
         assert not self.complete
@@ -91,6 +93,8 @@ class FakeHttp2Handler(FakeHandler):
         super().__init__(at_once=at_once, **settings)
         self.max_streams = self.settings.http2_max_concurrent_streams
         self.asked: list[FakeStreamExchange] = []
+        self.takes_bodies = True
+        """Whether a server is there for each request at once."""
 
     def begin_http2(
         self, client: Http2Stream, line: RequestLine, block: HeaderBlock
