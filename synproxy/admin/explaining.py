@@ -6,11 +6,13 @@ import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from synproxy.errors import DownstreamError
+from synproxy.runtime.interventions import Interventions
 
 if TYPE_CHECKING:
     from synproxy.config.model import Config
     from synproxy.explain.offline import Offline
 
+NONE: Final = Interventions()
 SOMEBODY: Final = "203.0.113.7"
 """TEST-NET-3, RFC 5737: on nobody's allowlist."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
@@ -23,7 +25,12 @@ class Explainer:
         self._offline: Offline | None = None
 
     def rows(
-        self, config: Config, method: str, url: str, sender: str
+        self,
+        config: Config,
+        method: str,
+        url: str,
+        sender: str,
+        interventions: Interventions = NONE,
     ) -> list[tuple[str, str]] | str:
         """Labels and texts, or what is wrong with the question."""
         # The data path's modules, which the supervisor does without until somebody asks.
@@ -41,6 +48,8 @@ class Explainer:
             return f"{sender!r} is no IP address."
         if self._offline is None or self._offline.config is not config:
             self._offline = Offline(config)
+        answer = interventions.answer(config.maintenance)
+        self._offline.generation.intervene(interventions.drained, answer)
         explanation: dict[str, object] = {"from": {"address": address, "assumed": False}}
         try:
             request = imagine(method, url, [], address, config.http.max_header_count)

@@ -92,6 +92,14 @@ def families(totals: Totals, facts: dict[str, Any]) -> Iterator[Metric]:
     )
     for name in ("held", "queued"):
         yield _gauge(f"upstream_requests_{name}", "Waiting.", ["upstream"], now.get(name, {}))
+    interventions = facts["interventions"]
+    yield _gauge("maintenance", "1: clients get 503.", [], {(): int(interventions["maintenance"])})
+    yield _gauge(
+        "upstream_server_drained",
+        "1: gets no new requests.",
+        ["upstream", "server"],
+        {key: int(key[1] in interventions["drained"]) for key in totals.servers},
+    )
     yield _gauge(
         "upstream_server_up",
         "1: every child uses it.",

@@ -15,10 +15,13 @@ from synproxy.config.addresses import UnixAddress, parse_listen
 from synproxy.runtime.listeners import bind_private
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aiohttp import web
 
     from synproxy.admin.observer import Source
     from synproxy.config.model import Config
+    from synproxy.runtime.control import Facts, Handler
 
 
 class AdminListener:
@@ -52,6 +55,12 @@ class AdminListener:
             path.unlink()
         if runner is not None:
             await runner.cleanup()
+
+    def questions(self) -> Mapping[str, Handler]:
+        async def overview(arguments: Facts) -> Facts:
+            return await self._observer.overview()
+
+        return {"overview": overview}
 
     async def _open(self, config: Config) -> None:
         if config.admin is None:

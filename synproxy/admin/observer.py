@@ -16,12 +16,14 @@ from synproxy.admin.totals import Totals
 
 if TYPE_CHECKING:
     from synproxy.config.model import Config
+    from synproxy.runtime.interventions import Interventions
 
 
 class Source(Protocol):
     """Where the facts come from; :class:`synproxy.runtime.supervisor.Supervisor`."""
 
     config: Config
+    interventions: Interventions
 
     async def ask_all(self, question: str, within: float = 10.0) -> list[dict[str, Any]]: ...
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import socket
 import time
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from synproxy import __version__
 from synproxy.admin.history import INTERVAL, MINUTE, NOTHING, Tally, total
+from synproxy.config.addresses import short_name
 from synproxy.core.health import Status
 from synproxy.explain.balance import balance_text
 
@@ -152,7 +152,11 @@ class _Overview:
         return {
             "address": server.address,
             "name": short_name(server.address),
-            "state": "off" if server.down else _STATES[seen["status"]],
+            "state": "off"
+            if server.down
+            else "drained"
+            if server.address in self._facts["interventions"]["drained"]
+            else _STATES[seen["status"]],
             "reason": seen["reason"],
             "weight": server.weight,
             "backup": server.backup,
@@ -170,6 +174,14 @@ class _Overview:
             yield _note("critical", "no child process serves")
         elif serving < wanted:
             yield _note("warning", f"{serving} of {wanted} child processes serve")
+        interventions = facts["interventions"]
+        if interventions["maintenance"]:
+            yield _note(
+                "warning",
+                f"maintenance is on: clients get 503, {interventions['error']}".rstrip(", "),
+            )
+        for address in interventions["drained"]:
+            yield _note("notice", f"{short_name(address)} is drained")
         if facts["failure"]:
             yield _note(
                 "warning",
@@ -190,7 +202,7 @@ def _pool_notes(pools: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, str]]:
     for pool in pools:
         servers = [server for server in pool["servers"] if server["state"] != "off"]
         away = [server for server in servers if server["state"] in ("down", "restarting")]
-        if away and len(away) == len(servers):
+        if servers and not any(server["state"] == "up" for server in servers):
             yield _note("critical", f"pool {pool['name']} has no server that is up")
             continue
         for server in away:
@@ -226,8 +238,3 @@ def grouped(errors: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         times = found.pop(kind, {}).get("times", 0)
         found[kind] = {**error, "times": times + 1}
     return list(reversed(found.values()))[:_SHOWN_ERRORS]
-
-
-def short_name(address: str) -> str:
-    """``unix:/run/matrix-synapse/inbound_login.sock`` is ``inbound_login``."""
-    return PurePath(address[5:]).stem if address.startswith("unix:") else address

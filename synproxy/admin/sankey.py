@@ -25,6 +25,9 @@ _HAIR: Final = 1.0
 _MOST: Final = 14
 """Routes that are drawn; what has less traffic is drawn as one."""
 
+_FEW: Final = 12
+"""Rates that a small chart has room for at least."""
+
 HERE: Final = ""
 """The pool of what synproxy answers itself."""
 
@@ -208,6 +211,7 @@ def spark(values: Iterable[tuple[float, float]], most: int, label: str) -> Html:
     """A small chart of rates, and of those that were bad."""
     points = list(values)
     top = max((rate for rate, _ in points), default=0.0) or 1.0
+    most = min(most, max(len(points), _FEW))
     step = 100 / max(most - 1, 1)
     start = (most - len(points)) * step
 

@@ -55,8 +55,10 @@ class Site:
         asked = {name: request.query.get(name, "") for name in ("method", "url", "from")}
         answer: Any = ""
         if asked["url"]:
-            config = self._observer.source.config
-            answer = self._explainer.rows(config, asked["method"], asked["url"], asked["from"])
+            source = self._observer.source
+            answer = self._explainer.rows(
+                source.config, asked["method"], asked["url"], asked["from"], source.interventions
+            )
             asked["url"] = redact(asked["url"])
         return web.Response(
             text=page(shown, asked, answer),

@@ -12,7 +12,8 @@ import re
 import sys
 from typing import Any
 
-from synproxy.cli.problems import add_config_option, load_or_explain
+from synproxy.cli.control import add_options, ask
+from synproxy.cli.problems import load_or_explain
 from synproxy.errors import DownstreamError
 
 SOMEBODY = "203.0.113.7"  # TEST-NET-3, RFC 5737: on nobody's allowlist
@@ -44,7 +45,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="ADDRESS",
         help=f"the client's address, or unix: (default: {SOMEBODY})",
     )
-    add_config_option(parser)
+    add_options(parser)
+    parser.add_argument(
+        "--running",
+        action="store_true",
+        help="ask the running synproxy which servers are drained, and whether there is maintenance",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -71,8 +77,15 @@ def run(args: argparse.Namespace) -> int:
     from synproxy.cli.explain_text import print_explanation
     from synproxy.explain.explanation import explain
     from synproxy.explain.offline import Offline, imagine
+    from synproxy.runtime.interventions import Interventions
 
     offline = Offline(config)
+    if args.running:
+        facts = ask(args, "status")
+        if facts is None:
+            return 1
+        wanted = Interventions.from_facts(facts["interventions"])
+        offline.generation.intervene(wanted.drained, wanted.answer(config.maintenance))
     explanation: dict[str, Any] = {
         "from": {
             "address": args.remote_addr or SOMEBODY,

@@ -18,12 +18,15 @@ from synproxy.cli import (
     explain,
     import_nginx,
     init,
+    intervene,
     lint,
     manage,
     replay,
     routes,
     run,
+    status,
     take_over,
+    top,
 )
 from synproxy.cli.doctor import command as doctor
 from synproxy.cli.problems import DEFAULT_CONFIG
@@ -54,6 +57,9 @@ def build_parser() -> argparse.ArgumentParser:
         demo,
     ):
         command.add_parser(subparsers)
+    status.add_parser(subparsers)
+    top.add_parser(subparsers)
+    intervene.add_parsers(subparsers)
     manage.add_parsers(subparsers)
     return parser
 

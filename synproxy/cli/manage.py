@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from synproxy.cli.problems import add_config_option
-from synproxy.config.loader import load
-from synproxy.errors import ConfigError
+from synproxy.cli.control import add_options, talk
 
-_RUNTIME_DIRECTORY = "/run/synproxy"
+if TYPE_CHECKING:
+    from synproxy.runtime.control import Control
+
 _COMMANDS = {
     "reload": (
         "use the configuration as it is now",
@@ -43,56 +41,20 @@ _TIMEOUT = 300.0  # seconds; a start takes less
 def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for name, (summary, description) in _COMMANDS.items():
         parser = subparsers.add_parser(name, help=summary, description=description)
-        add_config_option(parser)
-        parser.add_argument(
-            "--socket",
-            type=Path,
-            metavar="PATH",
-            help="control_socket of the running synproxy (default: as the configuration says)",
-        )
+        add_options(parser)
         parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    try:
-        path = args.socket or _path(args.config)
-        return asyncio.run(_ask(path, args.command))
-    except ValueError as error:
-        print(f"synproxy {args.command}: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"synproxy {args.command}: {path}: {error.strerror}", file=sys.stderr)
-    return 1
+    command = args.command
 
-
-def _path(config: Path) -> Path:
-    from synproxy.runtime.office import SOCKET_NAME, control_path
-
-    try:
-        path = control_path(load(config), _RUNTIME_DIRECTORY)
-    except (ConfigError, OSError) as error:
-        path = Path(_RUNTIME_DIRECTORY) / SOCKET_NAME
-        if not path.exists():
-            raise ValueError(f"{error}\nwhere is control_socket? --socket PATH tells") from None
-    if path is None:
-        raise ValueError("control_socket is off in the configuration: send a signal instead")
-    return path
-
-
-async def _ask(path: Path, command: str) -> int:
-    from synproxy.runtime.control import Control, ControlError
-
-    ended = asyncio.Event()
-    _, control = await asyncio.get_running_loop().create_unix_connection(
-        lambda: Control(ended.set), str(path)
-    )
-    try:
-        facts: dict[str, Any] = await control.ask(command, _TIMEOUT)
+    async def conversation(control: Control, ended: asyncio.Event) -> int:
+        facts = await control.ask(command, _TIMEOUT)
         if command == "stop":
             await ended.wait()
-    except ControlError as error:
-        print(f"synproxy {command}: {error}", file=sys.stderr)
-        return 1
-    if command in ("reload", "upgrade"):
-        children = len(facts["children"])
-        print(f"{command}: done, {children} {'child' if children == 1 else 'children'}")
-    return 0
+        if command in ("reload", "upgrade"):
+            children = len(facts["children"])
+            print(f"{command}: done, {children} {'child' if children == 1 else 'children'}")
+        return 0
+
+    return talk(args, conversation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from pathlib import PurePath
 
 MAX_UNIX_PATH = 107
 """Bytes; the kernel's ``sun_path`` with its closing NUL is 108 (unix(7))."""
@@ -84,3 +85,9 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
         raise ValueError(f"expected a port from 1 to 65535, got {text!r}")
     return int(text)
+
+
+def short_name(address: str) -> str:
+    """What people call a server: ``unix:/run/matrix-synapse/inbound_login.sock`` is
+    ``inbound_login``."""
+    return PurePath(address[5:]).stem if address.startswith("unix:") else address

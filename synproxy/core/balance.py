@@ -214,6 +214,22 @@ class Balancer:
         self._peers[index].mark(health)
         self._find_plain()
 
+    def drain(self, index: int, drained: bool) -> None:
+        """Leave a server out, or no more, whatever its health: as if it were marked ``down``, so
+        that only keys that are at home there go elsewhere."""
+        peer = self._peers[index]
+        peer.down = drained or self.servers[index].down
+        peer.mark(peer.health)
+        self._find_plain()
+
+    def drained(self, index: int) -> bool:
+        """Whether a server is left out by :meth:`drain`."""
+        return self._peers[index].down and not self.servers[index].down
+
+    def gone(self, index: int) -> bool:
+        """Whether nobody should wait for a server."""
+        return self._peers[index].down or self._peers[index].health == Status.DOWN
+
     def health(self, index: int) -> int:
         """A server's :class:`Status`."""
         return self._peers[index].health

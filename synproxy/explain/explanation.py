@@ -60,6 +60,11 @@ def explain(offline: Offline, request: Request) -> dict[str, Any]:
     if route.maintenance:
         explained.setdefault("answer", {"status": 503, "reason": "the route is under maintenance"})
         return explained
+    if offline.generation.closed(compiled, request.path):
+        reason = "maintenance is on, for all but /health and routes with allowlists"
+        status = 204 if request.method == b"OPTIONS" else 503
+        explained.setdefault("answer", {"status": status, "reason": reason})
+        return explained
     if route.respond is not None:
         explained.setdefault(
             "answer", {"status": route.respond.status, "reason": "the route says so"}
@@ -121,6 +126,11 @@ def _upstream(
         "pool": {"name": pool.name, "written": template, "balance": balance_text(pool.settings)},
         "key": {"template": written, **_key(offline, request, written, key, secrets)},
         "servers": preference(pool, key),
+        "drained": [
+            server.address
+            for index, server in enumerate(pool.settings.servers)
+            if pool.balancer.drained(index)
+        ],
         "fallbacks": _fallbacks(target, request),
         "unrecognized": pool.settings.unrecognized,
         "limits": {

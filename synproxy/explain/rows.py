@@ -79,6 +79,7 @@ def _upstream(explanation: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _labelled(
         "servers", [f"{'>' if n == 0 else ' '} {s}" for n, s in enumerate(servers)]
     )
+    yield from _labelled("drained", explanation["drained"])
     yield from _labelled(
         "fallback",
         [

@@ -97,6 +97,7 @@ def _look_at_servers(
                 "pool": pool.name,
                 "server": server.address,
                 "status": Status.DOWN if server.down else pool.balancer.health(index),
+                "drained": pool.balancer.drained(index),
                 "reason": pool.reason(index),
             }
         )

@@ -31,7 +31,7 @@ from synproxy.wire import coding
 from synproxy.wire.response_reader import ResponseReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
 
     from synproxy.config.model import Config, Http, Maintenance, ProxySettings
     from synproxy.core.variables import RequestView
@@ -43,6 +43,8 @@ _DEADLINES: Final = 256
 _DECISIONS: Final = 4096
 _DECISION_KEY_LIMIT: Final = 512
 """Bytes of path and method; longer ones are decided every time."""
+_HEALTH: Final = b"/health"
+"""What load balancers and monitors ask."""
 _new_tuple: Final = tuple.__new__
 _NO_CAPTURES: Final[Mapping[str, bytes]] = MappingProxyType({})
 
@@ -138,6 +140,7 @@ class Generation:
     __slots__ = (
         "_accesses",
         "_decisions",
+        "_maintenance",
         "_nowhere",
         "addresses",
         "compression",
@@ -211,6 +214,40 @@ class Generation:
             self.table, [index for index, route in enumerate(self.routes) if route.access]
         )
         self._decisions: Memo[tuple[bytes, bytes], Decision] = Memo(_DECISIONS)
+        self._maintenance: Maintenance | None = None
+
+    def intervene(self, drained: Container[str], maintenance: Maintenance | None) -> None:
+        """Give servers with these addresses no new requests, and answer what would be forwarded
+        as ``maintenance`` says; None: forward it."""
+        for pool in self.pools.values():
+            for index, server in enumerate(pool.settings.servers):
+                pool.drain(index, server.address in drained)
+        if maintenance != self._maintenance:
+            self._maintenance = maintenance
+            self._decisions = Memo(_DECISIONS)
+
+    def closed(self, route: CompiledRoute | None, path: bytes) -> bool:
+        """Whether maintenance keeps requests away: from all servers, but for what operators need,
+        which are ``/health`` and the routes that have allowlists."""
+        return (
+            self._maintenance is not None
+            and route is not None
+            and route.respond is None
+            and route.access is None
+            and path != _HEALTH
+        )
+
+    def _during_maintenance(self, decision: Decision, method: bytes) -> Decision:
+        maintenance, route, path = self._maintenance, decision.route, decision.path
+        if maintenance is None or route is None or not self.closed(route, path):
+            return decision
+        cors = cors_for(path)
+        if method == b"OPTIONS":  # without a good preflight browsers hide the reason from clients
+            answer = answer_for(204, cors=cors)
+        else:
+            error, retry_after = maintenance.error, maintenance.retry_after
+            answer = answer_for(503, error=error, retry_after=retry_after, cors=cors)
+        return decision._replace(route=replace(route, respond=answer))
 
     def decided(self, key: tuple[bytes, bytes]) -> Decision | None:
         """What :meth:`decide` gave lately for a raw path and a method."""
@@ -235,6 +272,8 @@ class Generation:
                 decision = _new_tuple(
                     Decision, (path, self.routes[match.index], match.captures, accesses)
                 )
+            if self._maintenance is not None:
+                decision = self._during_maintenance(decision, method)
             if len(raw_path) + len(method) <= _DECISION_KEY_LIMIT:
                 self._decisions.store(key, decision)
         return decision

@@ -33,6 +33,7 @@ from synproxy.runtime.accepting import Accepting
 from synproxy.runtime.acceptor import Acceptor
 from synproxy.runtime.control import Control, ControlError, Facts
 from synproxy.runtime.identity import Identity
+from synproxy.runtime.interventions import Interventions
 from synproxy.runtime.shares import Shares
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Child:
         self._prepared: tuple[Config, Generation, AccessLog | None, dict[str, Accepting]] | None = (
             None
         )
+        self._interventions = Interventions()
         self._replaced: list[tuple[float, Generation]] = []
         self._hurry = False
         self._flush_due = 0.0
@@ -123,9 +125,10 @@ class Child:
         # What is loaded now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
+        self._intervene(order["interventions"])
         self._register()
         self._listen(order["sockets"])
-        await control.ask("ready", status=self._status())
+        self._intervene((await control.ask("ready", status=self._status()))["interventions"])
         await self._done.wait()
         await self._drain()
         if self._access_log is not None:
@@ -149,6 +152,7 @@ class Child:
             ("ping", partial(_then_nothing, lambda: None)),
             ("prepare", self._prepare),
             ("commit", self._commit),
+            ("intervene", self._intervene),
             ("forget", self._forget),
             ("certificates", self._show_certificates),
             ("status", self._facts),
@@ -239,6 +243,7 @@ class Child:
         config, generation, access_log, accepting = self._prepared
         self._prepared = None
         old = self.handler.generation
+        self._apply(self._interventions, generation, config)
         generation.take_over(old)
         self.handler.use(generation)
         old.retire()
@@ -250,6 +255,16 @@ class Child:
         if config.reload_grace:
             self._replaced.append((self._loop.time() + config.reload_grace, old))
         return {"status": self._status()}
+
+    def _intervene(self, arguments: Facts) -> Facts:
+        """Operators want servers drained, or maintenance, or no more of it."""
+        self._interventions = Interventions.from_facts(arguments)
+        self._apply(self._interventions, self.handler.generation, self._config)
+        return {}
+
+    @staticmethod
+    def _apply(wanted: Interventions, generation: Generation, config: Config) -> None:
+        generation.intervene(wanted.drained, wanted.answer(config.maintenance))
 
     def _forget(self, arguments: Facts) -> Facts:
         """Another child could not prepare."""

@@ -10,7 +10,7 @@ import logging
 import signal
 from typing import TYPE_CHECKING
 
-from synproxy.runtime.control import ControlError, ask_all
+from synproxy.runtime.control import ControlError, Facts, ask_all
 from synproxy.runtime.offspring import START_TIMEOUT, Offspring, Order, pause_before_restart
 from synproxy.runtime.shares import SLOTS, Shares
 
@@ -29,6 +29,8 @@ class Family:
         self.shares = Shares.create()
         self.members: list[Offspring] = []
         self.order: Order | None = None
+        self.interventions: Facts = {}
+        """What operators have changed, for children that are yet to start."""
         self.restarts = 0
         self._pauses: dict[int, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
-from synproxy.runtime.control import Control, channel
+from synproxy.runtime.control import Control, Facts, channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +37,7 @@ class Inheritance:
         for sock in self.sockets:
             sock.set_inheritable(False)
         self.ours: list[str] = facts["ours"]
+        self.interventions: Facts = facts.get("interventions", {})
         self._control: int | None = facts["control"]
 
     async def predecessor(self) -> Control | None:
@@ -51,10 +52,11 @@ class Inheritance:
 class Successor:
     """The new program, started with the command line of the old one."""
 
-    def __init__(self, sockets: ListeningSockets) -> None:
+    def __init__(self, sockets: ListeningSockets, interventions: Facts) -> None:
         fds = list(sockets.fds().values())
         with channel() as (ours, theirs):
-            facts = {"sockets": fds, "ours": sockets.ours, "control": theirs.fileno()}
+            facts: Facts = {"sockets": fds, "ours": sockets.ours, "control": theirs.fileno()}
+            facts["interventions"] = interventions
             environment = {**os.environ, _VARIABLE: json.dumps(facts)}
             environment.pop("WATCHDOG_PID", None)
             self._process = subprocess.Popen(  # noqa: S603 (our own program)

@@ -128,7 +128,17 @@ class Office:
             supervisor.stop()
             return supervisor.facts()
 
+        async def drain(arguments: Facts) -> Facts:
+            return await supervisor.drain(arguments["server"])
+
+        async def undrain(arguments: Facts) -> Facts:
+            return await supervisor.undrain(arguments["server"])
+
         for question, answer in (
+            *supervisor.questions().items(),
+            ("drain", drain),
+            ("undrain", undrain),
+            ("maintenance", supervisor.maintain),
             ("reload", reload),
             ("upgrade", upgrade),
             ("reopen", reopen),

@@ -159,6 +159,7 @@ class Offspring:
             "shares": self._family.shares.fd,
             "slot": self.slot,
             "identity": asdict(self.order.identity) if self.order.identity is not None else None,
+            "interventions": self._family.interventions,
             "core": cores[(self.slot - 1) % len(cores)] if self.order.pin else None,
         }
 
@@ -166,7 +167,8 @@ class Offspring:
         self.status = arguments["status"]
         if not self.ready.done():
             self.ready.set_result(None)
-        return {}
+        # Who starts hears of what is asked of all meanwhile.
+        return {"interventions": self._family.interventions}
 
     def _has_failed(self, arguments: Facts) -> Facts:
         self.reason = arguments["reason"]

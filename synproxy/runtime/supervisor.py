@@ -24,15 +24,17 @@ from synproxy.runtime.credentials import LOOK, Credentials, Looks
 from synproxy.runtime.family import Family
 from synproxy.runtime.handover import Inheritance, Successor
 from synproxy.runtime.identity import cores, identity, own_log, raise_fd_limit
+from synproxy.runtime.interventions import Interventions, left_without, server_called
 from synproxy.runtime.listeners import InheritedSockets, ListeningSockets
 from synproxy.runtime.office import Office
 from synproxy.runtime.offspring import START_TIMEOUT, Order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from typing import Any
 
     from synproxy.config.model import Config
+    from synproxy.runtime.control import Handler
 
 _GRACE: Final = 5.0
 """Seconds that children get on top of ``shutdown_timeout`` before they are killed."""
@@ -51,6 +53,9 @@ class Service(Protocol):
 
     async def stop(self) -> None:
         """The end; children still answer."""
+
+    def questions(self) -> Mapping[str, Handler]:
+        """What it answers over the control socket."""
 
 
 def serve(
@@ -91,6 +96,8 @@ class Supervisor:
         self._services = services
         self._family = Family(self._tell_of_children)
         self._inheritance = Inheritance()
+        self.interventions = Interventions.from_facts(self._inheritance.interventions)
+        self._family.interventions = self.interventions.facts()
         inherited = InheritedSockets([*systemd.listen_sockets(), *self._inheritance.sockets])
         self._sockets = ListeningSockets(inherited, self._inheritance.ours)
         self._looks = Looks()
@@ -181,6 +188,12 @@ class Supervisor:
 
     # --- for services and commands
 
+    def questions(self) -> dict[str, Handler]:
+        """What services answer over the control socket."""
+        return {
+            name: one for service in self._services for name, one in service.questions().items()
+        }
+
     async def ask_all(
         self, question: str, within: float = ANSWER_TIMEOUT, **arguments: Any
     ) -> list[Facts]:
@@ -209,7 +222,43 @@ class Supervisor:
             "reloads": self.reloads,
             "failed_reloads": self.failed_reloads,
             "failure": self.failure,
+            "interventions": self.interventions.facts(),
         }
+
+    async def intervene(self, wanted: Interventions) -> Facts:
+        """Let all children, and those to come, do what operators want. ``warnings``: what of it
+        may surprise them."""
+        self.interventions = wanted
+        self._family.interventions = wanted.facts()
+        await self.ask_all("intervene", **wanted.facts())
+        told = f"drained: {', '.join(wanted.drained) or 'none'}"
+        _log.info("%s; maintenance is %s", told, "on" if wanted.maintenance else "off")
+        lonely = [
+            f"pool {name} has no other server"
+            for name in left_without(self.config, wanted.drained)
+            if wanted.drained
+        ]
+        return {**wanted.facts(), "warnings": lonely}
+
+    async def drain(self, server: str) -> Facts:
+        """Give a server no new requests.
+
+        :raises ControlError: it is not known.
+        """
+        address = server_called(server, self.config)
+        return await self.intervene(self.interventions.with_drained(address))
+
+    async def undrain(self, server: str) -> Facts:
+        """The same as before :meth:`drain`."""
+        drained = self.interventions.drained
+        address = server_called(server, self.config, drained)
+        if address not in drained:
+            raise ControlError(f"{server} is not drained")
+        return await self.intervene(self.interventions.without_drained(address))
+
+    async def maintain(self, arguments: Facts) -> Facts:
+        """Begin or end maintenance; see ``Interventions.with_maintenance``."""
+        return await self.intervene(self.interventions.with_maintenance(arguments))
 
     async def reopen(self) -> None:
         """Open the access logs anew."""
@@ -354,7 +403,7 @@ class Supervisor:
             self._office.step_aside()
             ready = asyncio.Event()
             try:
-                self._successor = successor = Successor(self._sockets)
+                self._successor = successor = Successor(self._sockets, self.interventions.facts())
                 await successor.connect(ready.set)
 
                 def is_ready(arguments: Facts) -> Facts:

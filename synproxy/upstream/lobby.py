@@ -95,8 +95,9 @@ class Lobby:
 
     def _go_on(self) -> None:
         left = ADMITTED_AT_ONCE
+        balancer = self._pool.balancer
         for index in list(self._due):
-            if index == ANY or self._pool.balancer.health(index) != Status.UP:
+            if index == ANY or balancer.gone(index) or balancer.health(index) != Status.UP:
                 left = self._send_on(index, left)
             else:
                 left = self._admit(index, left)
@@ -128,7 +129,7 @@ class Lobby:
         tickets: list[Ticket] = []
         if index != ANY or not balancer.any_up:
             tickets += self._queue.waiting_for(index)
-        if not balancer.restarting() if index == ANY else balancer.health(index) == Status.DOWN:
+        if not balancer.restarting() if index == ANY else balancer.gone(index):
             tickets += self._held.waiting_for(index)
         for ticket in tickets[:most]:
             if ticket.room is not None:

@@ -261,6 +261,21 @@ class ServerPool:
         self._subscribe(index)  # a retired pool may have been forgotten
         self._watches[index].refused(reason)
 
+    def drain(self, index: int, drained: bool) -> None:
+        """Give a server no new requests, or give it some again; those under way go on."""
+        if self.balancer.drained(index) == drained or self.settings.servers[index].down:
+            return
+        self.balancer.drain(index, drained)
+        if drained:
+            for connection in self._idle[index].copy():
+                self.forget(connection)
+                connection.abort()
+        if self.lobby is not None:
+            if drained:
+                self.lobby.server_away(index)
+            else:
+                self.lobby.server_back(index)
+
     def server_changed(self, index: int, status: int) -> None:
         """From the watch of a server: its :class:`Status` is another one."""
         self.balancer.mark(index, status)

@@ -44,7 +44,9 @@ async def main(directory: Path, warm_up: float) -> None:
 def _save(picture: bytes, file: Path) -> None:
     """With few colours, for a page has no more, and a repository keeps every version."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    image.quantize(96, dither=Image.Dither.NONE).save(file, optimize=True)
+    image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        file, optimize=True
+    )
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ WAIT = 10.0
 CONNECTION_MAP = {"source": "$http_upgrade", "values": {"": ""}, "default": "upgrade"}
 
 
-async def becomes_true(condition: Callable[[], bool]) -> None:
+async def becomes_true(condition: Callable[[], bool], within: float = WAIT) -> None:
     """Waits for what leaves no event to wait for."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + WAIT
+    deadline = loop.time() + within
     while not condition():
         assert loop.time() < deadline
         await asyncio.sleep(0.002)

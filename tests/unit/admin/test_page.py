@@ -42,6 +42,13 @@ FACTS: dict[str, Any] = {
     "reloads": 0,
     "failed_reloads": 0,
     "failure": "",
+    "interventions": {
+        "drained": [],
+        "maintenance": False,
+        "error": "",
+        "retry_after": 0.0,
+        "since": 0.0,
+    },
 }
 EVIL = "<script>alert('x')</script>\""
 
