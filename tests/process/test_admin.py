@@ -28,7 +28,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs/metrics.md"
 
 
 async def ask(directory: Path, path: str) -> tuple[int, str]:
-    await becomes_true((directory / "admin.sock").exists, within=60)
+    await becomes_true((directory / "admin.sock").exists, within=110)
     peer = Peer(*await asyncio.open_unix_connection(str(directory / "admin.sock")))
     await peer.send(f"GET {path} HTTP/1.0\r\n\r\n".encode())
     head, _, body = (await peer.to_end()).partition(b"\r\n\r\n")

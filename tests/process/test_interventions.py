@@ -82,7 +82,7 @@ async def test_drain_and_maintenance_outlive_reloads_children_and_upgrades(socke
     async with ScriptedServer(sockets / "one.sock") as one, ScriptedServer(sockets / "two.sock"):
         task = asyncio.create_task(serve(one))
         with Synproxy(sockets, CONFIG) as proxy:
-            await becomes_true((sockets / "admin.sock").exists, within=60)
+            await becomes_true((sockets / "admin.sock").exists, within=110)
             # Nobody answers at the other: who is sent there waits for ever.
             done = await run(sockets, "drain", "two")
             assert done.returncode == 0, done.stderr
@@ -154,7 +154,7 @@ def read_screen(master: int, mark: bytes) -> bytes:
 
 async def test_top_shows_it_on_a_terminal(sockets: Path) -> None:
     with Synproxy(sockets, CONFIG):
-        await becomes_true((sockets / "admin.sock").exists, within=60)
+        await becomes_true((sockets / "admin.sock").exists, within=110)
         master, slave = pty.openpty()
         top = started_on(slave, sockets)
         try:

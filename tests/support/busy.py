@@ -86,7 +86,7 @@ async def stage(children: int = 1) -> AsyncIterator[Stage]:
             for name in built.scene.sockets:
                 await built.start_worker(name)
             async with proxy(built.config, built.port):
-                await becomes_true(lambda: _accepts(built.admin), within=60)
+                await becomes_true(lambda: _accepts(built.admin), within=110)
                 yield built
         finally:
             await built.stop_workers()
