@@ -268,6 +268,47 @@ def test_a_new_certificate_is_taken_on_reload_and_a_broken_one_is_not(proxy: Syn
     (proxy.directory / "first.key").write_text(key)
 
 
+def test_a_challenge_that_certbot_writes_is_served_at_once_and_gone_with_its_file(
+    proxy: Synproxy,
+) -> None:
+    """As its webroot plugin does: a file made in a directory that is there, readable by all, and
+    removed after the authority has asked."""
+    token = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0"
+    written = proxy.directory / ".well-known" / "acme-challenge" / token
+    request = (
+        f"GET /.well-known/acme-challenge/{token} HTTP/1.1\r\nHost: a.example\r\n"
+        "User-Agent: Mozilla/5.0 (compatible; Let's Encrypt validation server)\r\n"
+        "Accept: */*\r\nConnection: close\r\n\r\n"
+    ).encode()
+    assert over_unix(proxy, request).startswith(b"HTTP/1.1 404 ")
+    written.write_text(f"{token}.thumbprint")
+    head, _, body = over_unix(proxy, request).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert body == f"{token}.thumbprint".encode()
+    written.unlink()
+    assert over_unix(proxy, request).startswith(b"HTTP/1.1 404 ")
+
+
+def test_a_ticket_is_good_in_the_child_that_gave_it_and_does_no_harm_in_another(
+    tmp_path: Path,
+) -> None:
+    """Python's ssl cannot share the keys of tickets: docs/adr/0013."""
+    make_certificate(tmp_path, "first", "a.example")
+    make_certificate(tmp_path, "second", "b.example")
+    made, resumed = context(), list[bool | None]()
+    with Synproxy(tmp_path, CONFIG.replace("children: 1", "children: 2")) as proxy:
+        with connect(proxy, made, "a.example") as first:
+            first.sendall(GET)
+            assert to_end(first).startswith(b"HTTP/1.1 404 ")
+            session = first.session
+        while not {True, False} <= set(resumed):
+            assert len(resumed) < 200, resumed
+            with connect(proxy, made, "a.example", session) as again:
+                resumed.append(again.session_reused)
+                again.sendall(GET)
+                assert to_end(again).startswith(b"HTTP/1.1 404 ")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_keys_that_only_root_can_read_are_enough(tmp_path: Path) -> None:
     make_certificate(tmp_path, "first", "a.example")
