@@ -183,6 +183,8 @@ class ClientConnection(asyncio.Protocol):
             if self._buffer or (exchange is not None and exchange.client_half_closed()):
                 self._eof = True
                 return True
+        elif self.state == _BODY and self.exchange is not None:
+            return self.exchange.client_half_closed()
         return False
 
     def data_received(self, data: bytes) -> None:

@@ -183,7 +183,13 @@ class Exchange(Attempts):
             self._half_closed = True
             server.write_eof()
             return True
-        return self.route is not None and self.route.settings.ignore_client_abort
+        if self.complete and self.route is not None and self.route.settings.ignore_client_abort:
+            return True
+        if self.status and not self._line.minor:
+            # Closed as usual, this connection's end would be taken for the answer's.
+            self.client_gone("client_gone")
+            self.client.abort()
+        return False
 
     def client_writable(self, writable: bool) -> None:
         server = self.server

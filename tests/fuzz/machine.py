@@ -52,10 +52,12 @@ class ProxyMachine(RuleBasedStateMachine):
     """Every rule is one thing that somebody does; the scene checks after each."""
 
     scene: Scene
+    begun = False
 
     @initialize(settings=_SETTINGS)
     def begin(self, settings: Settings) -> None:
         self.scene = Scene(settings)
+        self.begun = True
 
     # --- who can do something
 
@@ -282,6 +284,80 @@ class ProxyMachine(RuleBasedStateMachine):
             self.scene.stop_reading(wire)
         else:
             self.scene.read_on(wire)
+
+    # --- what mostly happens
+
+    @precondition(lambda self: self.begun)
+    @rule(
+        place=_PLACE,
+        method=st.sampled_from([b"GET", b"POST"]),
+        status=st.sampled_from([200, 200, 304]),
+        framing=st.sampled_from(["length", "chunked", "close"]),
+        size=_SIZES,
+        uploaded=st.sampled_from([0, 10, 300]),
+        sent=st.sampled_from(["all", "all", "all", "head", "half", "none"]),
+        then=st.sampled_from(["", "", "", "end", "reset", "surplus"]),
+    )
+    def client_is_answered(
+        self,
+        place: int,
+        method: bytes,
+        status: int,
+        framing: str,
+        size: int,
+        uploaded: int,
+        sent: str,
+        then: str,
+    ) -> None:
+        """A whole request gets an answer, or a part of one."""
+        scene = self.scene
+        idle = [one for one in self._senders() if one.waiting is None and one.wire.reads]
+        if not idle and len(self._clients()) >= 6:
+            return
+        client = _one(idle, place) if idle else scene.connect()
+        body = filling(b"asked %d %d" % (client.number, len(client.asks)), uploaded)
+        ask = scene.ask(
+            client,
+            method=method,
+            minor=place % 3 and 1,
+            framing="length" if body else "none",
+            body=body,
+            sizes=[1],
+        )
+        scene.send(client, len(client.stream))
+        if scene.knocks and not ask.attempts:
+            scene.accept(scene.knocks[-1])
+        server = next(
+            (one for one in self._asked() if one.current in ask.attempts and one.current.whole),
+            None,
+        )
+        if server is None:
+            return
+        assert server.current is not None
+        reply = reply_to(
+            server.current,
+            status=status,
+            framing=framing,
+            size=size,
+            sizes=[1000],
+            keeps=True,
+            interim=0,
+            broken=False,
+        )
+        scene.reply(server, reply)
+        if sent == "all" and then == "surplus":
+            scene.emit_with_surplus(server)
+            return
+        parts = {
+            "all": len(reply.raw),
+            "half": (len(reply.head) + len(reply.raw)) // 2,
+            "head": len(reply.head),
+            "none": 0,
+        }
+        if parts[sent]:
+            scene.emit(server, parts[sent])
+        if then and not server.wire.closed:
+            scene.end(server) if then == "end" else scene.reset(server)
 
     # --- the rest of the world
 

@@ -275,6 +275,23 @@ class Scene:
         attempt.sent += len(piece)
         self._do(server.wire.receive, piece)
 
+    def emit_with_surplus(self, server: ServerSide) -> None:
+        """All of the answer, and more, in one read."""
+        attempt = server.current
+        assert attempt is not None
+        assert attempt.reply is not None
+        reply = attempt.reply
+        self.troubles += 1
+        server.trusted = False
+        attempt.sent = len(reply.raw)
+        if reply.framing == "close":
+            reply.body += b"surplus"
+            reply.raw += b"surplus"
+            attempt.sent = len(reply.raw)
+            self._do(server.wire.receive, reply.raw)
+        else:
+            self._do(server.wire.receive, reply.raw + b"surplus")
+
     def tunnel_emit(self, server: ServerSide, data: bytes) -> None:
         """Bytes of the tunnel."""
         server.tunnel_out += data

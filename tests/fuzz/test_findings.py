@@ -80,3 +80,19 @@ def test_an_empty_beginning_is_not_the_whole_answer_for_http_1_0(scene: Scene) -
     scene.emit(server, len(reply.head))
     scene.end(server)
     assert client.wire.aborted
+
+
+def test_an_http_1_0_client_that_half_closes_does_not_get_a_part_as_the_whole(
+    scene: Scene,
+) -> None:
+    """Its answer is given up, as with nginx, but must not look as if it had ended."""
+    client = scene.connect()
+    scene.ask(client, **{**GET, "minor": 0})
+    scene.send(client, 1000)
+    scene.accept(scene.knocks[0])
+    server = scene.servers[0]
+    reply = _reply(server, framing="close")
+    scene.reply(server, reply)
+    scene.emit(server, len(reply.raw) - 1)
+    scene.half_close(client)
+    assert client.wire.aborted
