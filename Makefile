@@ -135,6 +135,11 @@ faults: .venv/.ready
 endurance: .venv/.ready test-tools
 	$(BIN)/python -m tests.process.endurance
 
+# Mixed load with random faults for half an hour: docs/soak.md. ARGS="--minutes 10 --seed 7".
+.PHONY: soak
+soak: .venv/.ready
+	$(BIN)/python -m tests.soak $(ARGS)
+
 # The same source with its hot path compiled by mypyc: docs/adr/0016.
 compiled: .venv/.ready compile-tools build/compiled/.ready
 build/compiled/.ready: pyproject.toml $(shell find synproxy -name '*.py')

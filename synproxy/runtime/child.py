@@ -353,6 +353,8 @@ class Child:
             "idle": {
                 name: pool.idle_connections for name, pool in self.handler.generation.pools.items()
             },
+            "tasks": len(asyncio.all_tasks()),
+            "timers": len(self.wheel),
         }
 
 
