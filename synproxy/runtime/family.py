@@ -85,6 +85,7 @@ class Family:
         ):
             await self.start(order, count)
             self.order = order
+            self._start_no_more()  # all that are wanted are there
             # Those that are not ready yet would be of the old order, too.
             await self.retire([child for child in self.members if child.order is not order])
             return
@@ -159,6 +160,9 @@ class Family:
     def abandon(self) -> None:
         """Start nobody again."""
         self.order = None
+        self._start_no_more()
+
+    def _start_no_more(self) -> None:
         for pause in self._pauses.values():
             pause.cancel()
         self._pauses.clear()
