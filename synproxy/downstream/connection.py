@@ -221,7 +221,10 @@ class ClientConnection(asyncio.Protocol):
             if self.exchange is not None:
                 self.exchange.tunnel_data(data)
         elif state == _LINGER:
-            self._set_deadline(self._handler.settings.lingering_timeout)
+            handler = self._handler
+            self.deadline = min(
+                handler.wheel.now + handler.settings.lingering_timeout, self._remaining
+            )
 
     def pause_writing(self) -> None:
         self.write_blocked = True
@@ -529,7 +532,10 @@ class ClientConnection(asyncio.Protocol):
             return
         self.state = _LINGER
         self._buffer = b""
-        self._set_deadline(self._handler.settings.lingering_timeout)
+        settings = self._handler.settings
+        # Nothing of a body is waited for any more: the end of all lingering, in whole seconds.
+        self._remaining = int(self._handler.wheel.now + settings.lingering_time) + 1
+        self._set_deadline(min(settings.lingering_timeout, settings.lingering_time))
         self.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
