@@ -703,6 +703,20 @@ class Maintenance(Section):
     """The text for people."""
 
 
+class Limits(Section):
+    """How many client connections each child has at a time."""
+
+    connections: Count = Field(default=0, ge=0)
+    """In all (nginx ``worker_connections``, HAProxy ``maxconn``); others wait in the kernel until
+    there is room. 0: as many as there are descriptors, of which each may need a second one."""
+    connections_per_address: Count = Field(default=0, ge=0)
+    """From one address, or one IPv6 network of 64 bits (nginx ``limit_conn``); others are closed
+    after a 503. 0: no limit."""
+    exempt: tuple[str, ...] = ()
+    """Addresses and networks in CIDR form that ``connections_per_address`` does not bind. Those
+    in ``trusted_proxies`` and ``proxy_protocol`` never are, and neither are UNIX sockets."""
+
+
 class Admin(Section):
     """Where the main process tells what synproxy does. May be written as a bare address.
 
@@ -740,6 +754,8 @@ class Config(Section):
     """What routes with ``maintenance: on`` answer."""
     access_log: AccessLog = AccessLog()
     """One line for each finished request."""
+    limits: Limits = Limits()
+    """How many clients may be connected."""
     admin: Admin | None = None
     """Metrics and status; absent: neither is counted."""
     shutdown_timeout: Duration = 60.0

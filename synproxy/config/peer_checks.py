@@ -1,4 +1,4 @@
-"""Whose word counts: the networks of ``proxy_protocol`` and ``trusted_proxies``.
+"""Whose word counts: the networks of ``proxy_protocol`` and ``trusted_proxies``, and of ``limits``.
 
 Part of ``references``: works on the tree as written, and leaves wrong types to the model.
 """
@@ -26,6 +26,9 @@ def check_peers(document: Document, tree: Mapping[str, object]) -> None:
     section = http.get("trusted_proxies") if isinstance(http, dict) else None
     path: Path = ("http", "trusted_proxies")
     _check_networks(document, path, section)
+    limits = tree.get("limits")
+    exempt = limits.get("exempt") if isinstance(limits, dict) else None
+    _check_networks(document, ("limits", "exempt"), exempt)
     header = section.get("header") if isinstance(section, dict) else None
     if isinstance(header, str) and not _TOKEN.fullmatch(header):
         message = f"header: expected a field such as X-Forwarded-For, got {quoted(header)}"

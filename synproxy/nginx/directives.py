@@ -166,7 +166,7 @@ _LOST = {
     "add_trailer": "answers get no trailers",
     "expires": "answers keep the Cache-Control of the server",
     "limit_req": "the rate of requests is not limited here (Synapse has limits: rc_message, ...)",
-    "limit_conn": "the number of connections is not limited here",
+    "limit_conn": "write limits: {connections_per_address: ...}, which counts in each child",
     "limit_rate": "answers are as fast as the client reads",
     "limit_rate_after": "answers are as fast as the client reads",
     "limit_except": "the methods are not limited: write a route with methods",

@@ -14,6 +14,7 @@ from synproxy.core.misroute import Misroutes
 from synproxy.core.record import ExchangeRecord, refused_request_line
 from synproxy.core.redact import redact
 from synproxy.downstream.connection import ClientConnection, Tally
+from synproxy.downstream.connections import Connections
 from synproxy.proxy.answers import answer_for
 from synproxy.proxy.exchange import Exchange
 from synproxy.proxy.front import PLAIN_HTTP, FrontExchange, front_of
@@ -126,7 +127,7 @@ class ProxyHandler:
         self.metrics: Metrics | None = beside.metrics if beside else None
         self.scheme = scheme
         self.draining = False
-        self.connections: set[Any] = beside.connections if beside else set()
+        self.connections: set[Any] = beside.connections if beside else Connections()
         self.watches: Watches = beside.watches if beside else Watches(wheel)
         self.misroutes: Misroutes = beside.misroutes if beside else Misroutes()
         self.front: Front | None = None

@@ -52,6 +52,10 @@ class Accepting:
             return ProxyProtocolConnection(self._balancers)
         return self._inside()
 
+    def speaks_plain(self) -> bool:
+        """Whether clients speak HTTP from the first byte."""
+        return self.endpoint is None and self._balancers is None
+
     def _inside(self) -> asyncio.Protocol:
         if self.endpoint is not None:
             return TlsConnection(self.endpoint)

@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from synproxy.core.limits import EXHAUSTED
+from synproxy.downstream.connections import source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from synproxy.runtime.admission import Admission
     from synproxy.runtime.shares import Shares
 
 _BATCH: Final = 16
@@ -25,12 +28,17 @@ _STEP_BACK: Final = 0.001
 """Seconds for which a child with more than its share leaves connections to the others."""
 _EXHAUSTED_REST: Final = 0.5
 """Seconds without accepting when there are no file descriptors left (nginx: the same)."""
+_FULL_REST: Final = 0.05
+"""Seconds between two looks whether there is room again below the limit."""
+_FAREWELL_READ: Final = 65536
+"""Bytes read from a client that is turned away: what is left unread would make the close a reset,
+which may overtake the answer."""
 
 _log = logging.getLogger("synproxy")
 
 
 class Acceptor:
-    """One listener of one child. ``connections`` counts what the child has open."""
+    """One listener of one child."""
 
     def __init__(
         self,
@@ -38,14 +46,18 @@ class Acceptor:
         sock: socket.socket,
         factory: Callable[[], asyncio.BaseProtocol],
         shares: Shares,
-        connections: Callable[[], int],
+        admission: Admission,
+        plain: Callable[[], bool],
     ) -> None:
         self.factory = factory
+        self.plain = plain
+        """Whether a client understands HTTP without TLS around it."""
         self._loop = loop
         self._sock = sock
         self._shares = shares
-        self._connections = connections
-        self._starting: set[asyncio.Task[Any]] = set()
+        self._admission = admission
+        self._starting: dict[asyncio.Task[Any], bytes] = {}
+        """What was accepted and does not count as open yet, with its source."""
         self._stepped_back = False
         self._timer: asyncio.TimerHandle | None = None
         self._exhausted = False
@@ -56,8 +68,8 @@ class Acceptor:
         if self._sock.fileno() < 0:
             return
         self._pause(None)
-        while (connection := self._accept()) is not None:
-            self._start(connection)
+        while (accepted := self._accept()) is not None:
+            self._start(*accepted)
         self._pause(None)
         self._sock.close()
 
@@ -65,20 +77,29 @@ class Acceptor:
 
     def _readable(self) -> None:
         for _ in range(_BATCH):
-            if self._shares.above(self._connections() + len(self._starting)):
+            starting = len(self._starting)
+            if self._admission.full(starting):
+                self._pause(_FULL_REST)
+                return
+            if self._shares.above(len(self._admission.connections) + starting):
                 if not self._stepped_back:
                     self._stepped_back = True
                     self._pause(_STEP_BACK)
                     return
                 self._stepped_back = False  # nobody else took it
-            connection = self._accept()
-            if connection is None:
+            accepted = self._accept()
+            if accepted is None:
                 return
-            self._start(connection)
+            connection, peer = accepted
+            farewell = self._admission.farewell(peer, self._starting.values())
+            if farewell:
+                self._turn_away(connection, farewell)
+            else:
+                self._start(connection, peer)
 
-    def _accept(self) -> socket.socket | None:
+    def _accept(self) -> tuple[socket.socket, object] | None:
         try:
-            connection, _ = self._sock.accept()
+            connection, peer = self._sock.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             self._stepped_back = False
             return None
@@ -92,12 +113,20 @@ class Acceptor:
             return None
         self._exhausted = False
         connection.setblocking(False)
-        return connection
+        return connection, peer
 
-    def _start(self, connection: socket.socket) -> None:
+    def _turn_away(self, connection: socket.socket, farewell: bytes) -> None:
+        """Answer before anything is asked, and close: this must cost next to nothing."""
+        with connection, suppress(OSError):
+            if self.plain():
+                connection.send(farewell)
+                connection.shutdown(socket.SHUT_WR)
+                connection.recv(_FAREWELL_READ)
+
+    def _start(self, connection: socket.socket, peer: object) -> None:
         task = self._loop.create_task(self._connect(connection))
-        self._starting.add(task)
-        task.add_done_callback(self._starting.discard)
+        self._starting[task] = source(peer)
+        task.add_done_callback(self._starting.pop)
 
     async def _connect(self, connection: socket.socket) -> None:
         try:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from synproxy import __version__
 from synproxy.config.model import Config
 from synproxy.core.wheel import TimerWheel
+from synproxy.downstream.connections import Connections
 from synproxy.downstream.http2 import exchanges_of
 from synproxy.errors import ConfigError
 from synproxy.observe.access_log import AccessLog
@@ -31,6 +32,7 @@ from synproxy.proxy.handler import ProxyHandler
 from synproxy.runtime import logs
 from synproxy.runtime.accepting import Accepting
 from synproxy.runtime.acceptor import Acceptor
+from synproxy.runtime.admission import Admission
 from synproxy.runtime.control import Control, ControlError, Facts
 from synproxy.runtime.identity import Identity
 from synproxy.runtime.interventions import Interventions
@@ -84,6 +86,7 @@ class Child:
         self.control: Control
         self.handler: ProxyHandler
         self.wheel: TimerWheel
+        self._admission: Admission
         self._config: Config
         self._acceptors: dict[str, Acceptor] = {}
         self._accepting: dict[str, Accepting] = {}
@@ -114,6 +117,9 @@ class Child:
         self.wheel = TimerWheel(loop.time(), _TICK)
         try:
             self.handler = ProxyHandler(Generation(config, self.wheel), self.wheel, loop, None)
+            assert isinstance(self.handler.connections, Connections)
+            self._admission = Admission(self.handler.connections, loop.time)
+            self._admission.use(config)
             self._log_to(AccessLog(config.access_log))
             self._accepting = self._accepting_of(config, order["pems"])
         except (ConfigError, OSError, ValueError) as error:
@@ -173,13 +179,17 @@ class Child:
         return {one.listen: Accepting(one, self.handler, pems) for one in config.listeners}
 
     def _listen(self, sockets: dict[str, int]) -> None:
-        connections = self.handler.connections
         for name, fd in sockets.items():
             sock = socket.socket(fileno=fd)
             sock.setblocking(False)
-            connection = self._accepting[name].connection
+            accepting = self._accepting[name]
             self._acceptors[name] = Acceptor(
-                self._loop, sock, connection, self._shares, connections.__len__
+                self._loop,
+                sock,
+                accepting.connection,
+                self._shares,
+                self._admission,
+                accepting.speaks_plain,
             )
 
     def _deafen(self) -> None:
@@ -248,6 +258,7 @@ class Child:
         self.handler.use(generation)
         old.retire()
         self._config = config
+        self._admission.use(config)
         self._log_to(access_log)
         self._accept_as(accepting)
         self._metrics.fold()
