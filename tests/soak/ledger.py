@@ -71,10 +71,6 @@ class Ledger:
         """It is over."""
         fault.ended = asyncio.get_running_loop().time()
 
-    def at_once(self, kind: str, whom: str = "") -> None:
-        """Something that takes no time."""
-        self.end(self.begin(kind, whom))
-
     def failed(self, failure: str, kind: str, request: str, pool: str, begun: float) -> None:
         """A request had no whole answer."""
         now = asyncio.get_running_loop().time()
@@ -86,6 +82,10 @@ class Ledger:
                 self.failures[failure, fault.kind] += 1
                 return
         self.unexplained.append(f"{kind} {request} to {pool}: {failure} after {now - begun:.2f} s")
+
+    def explained_by(self, kind: str, begun: float) -> bool:
+        """Whether there was such a fault at some time since ``begun``, or shortly before."""
+        return any(fault.kind == kind and fault.ended + _MARGIN >= begun for fault in self.faults)
 
     def twice(self, request: str, method: str) -> None:
         """A worker got a request."""

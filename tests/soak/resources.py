@@ -31,7 +31,7 @@ async def control(path: Path, question: str) -> dict[str, Any]:
     """Ask the supervisor."""
     _, channel = await asyncio.get_running_loop().create_unix_connection(Control, str(path))
     try:
-        return await channel.ask(question, 30.0)
+        return await channel.ask(question, 120.0)
     finally:
         channel.close()
 

@@ -160,8 +160,15 @@ class Soak:
         return self._chance.choice(free) if free else None
 
     async def _reload(self) -> None:
-        await control(self._control, "reload")
-        self._ledger.done["reload"] += 1
+        begun = asyncio.get_running_loop().time()
+        try:
+            await control(self._control, "reload")
+            self._ledger.done["reload"] += 1
+        except ControlError as error:  # then nothing has changed
+            if self._ledger.explained_by("child killed", begun):
+                self._ledger.done["reload that failed for a killed child"] += 1
+            else:
+                self._ledger.unexplained.append(f"reload: {error}")
 
     async def _kill_worker(self) -> None:
         worker = self._any_worker()
