@@ -140,6 +140,11 @@ endurance: .venv/.ready test-tools
 soak: .venv/.ready
 	$(BIN)/python -m tests.soak $(ARGS)
 
+# Each fuzz target and the state machine for a minute: ARGS="--seconds 600 request chunked".
+fuzz: .venv/.ready
+	$(BIN)/uv sync --quiet --frozen --inexact --group fuzz --python $(BIN)/python
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 # The same source with its hot path compiled by mypyc: docs/adr/0016.
 compiled: .venv/.ready compile-tools build/compiled/.ready
 build/compiled/.ready: pyproject.toml $(shell find synproxy -name '*.py')
