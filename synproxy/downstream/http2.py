@@ -194,7 +194,9 @@ class Http2Connection(asyncio.Protocol):
         self.write_blocked = False
         if not self.transport.is_closing():
             self.transport.resume_reading()
-        if self.streams:
+        if self._lingering:
+            self._set_deadline(self._handler.settings.lingering_timeout)
+        elif self.streams:
             self.deadline = NEVER
             self.pump()
         else:
@@ -253,16 +255,16 @@ class Http2Connection(asyncio.Protocol):
             self._read_settings(frame)
         elif kind == wire.PING:
             if not frame.flags & wire.ACK:
-                self._be_patient("PING")
+                self.be_patient("PING")
                 self.transport.write(wire.frame(wire.PING, wire.ACK, 0, frame.payload))
         elif kind == wire.CONTINUATION:
             raise Http2Error(wire.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
         elif kind == wire.PUSH_PROMISE:
             raise Http2Error(wire.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
         else:  # PRIORITY, GOAWAY, and frames of kinds that we do not know
-            self._be_patient("frames that mean nothing")
+            self.be_patient("frames that mean nothing")
 
-    def _be_patient(self, what: str) -> None:
+    def be_patient(self, what: str) -> None:
         """A client that makes work and asks for nothing is sent away (CVE-2019-9512 to 9518,
         CVE-2023-44487)."""
         now = self._handler.wheel.now
@@ -275,7 +277,7 @@ class Http2Connection(asyncio.Protocol):
     def _read_settings(self, frame: Frame) -> None:
         if frame.flags & wire.ACK:
             return
-        self._be_patient("SETTINGS")
+        self.be_patient("SETTINGS")
         for name, value in wire.settings_in(frame.payload):
             if name == wire.SETTINGS_INITIAL_WINDOW_SIZE:
                 change = value - self._initial_window
@@ -299,24 +301,22 @@ class Http2Connection(asyncio.Protocol):
             stream = self.streams.get(frame.stream)
             if stream is None:
                 self._check_known(frame.stream)
-                return
-            if not increment:
+            elif not increment:
                 self._fail_stream(stream, wire.PROTOCOL_ERROR)
-                return
-            stream.window += increment
-            if stream.window > wire.WINDOW_LIMIT:
-                self._fail_stream(stream, wire.FLOW_CONTROL_ERROR)
-                return
+            else:
+                stream.window += increment
+                if stream.window > wire.WINDOW_LIMIT:
+                    self._fail_stream(stream, wire.FLOW_CONTROL_ERROR)
         if self.updates_due > 0:
             self.updates_due -= 1
         else:
-            self._be_patient("WINDOW_UPDATE")
+            self.be_patient("WINDOW_UPDATE")
         if self._ready:
             self.pump()
 
     def _read_reset(self, frame: Frame) -> None:
         stream = self.streams.get(frame.stream)
-        self._be_patient("RST_STREAM")
+        self.be_patient("RST_STREAM")
         if stream is None:
             self._check_known(frame.stream)
             return
@@ -335,7 +335,7 @@ class Http2Connection(asyncio.Protocol):
         if frame.kind != wire.CONTINUATION or frame.stream != first.stream:
             raise Http2Error(wire.PROTOCOL_ERROR, "a header block that is not continued")
         if len(frame.payload) < wire.FRAME_SIZE // 2:  # CVE-2024-27316: one is rarely needed
-            self._be_patient("small CONTINUATION")
+            self.be_patient("small CONTINUATION")
         pieces.append(frame.payload)
         buffers = self._handler.settings.large_client_header_buffers
         if sum(map(len, pieces)) > buffers.number * buffers.size:
@@ -357,12 +357,14 @@ class Http2Connection(asyncio.Protocol):
         if number <= self._last:
             if number not in self._reset_ids:
                 raise Http2Error(wire.STREAM_CLOSED, "HEADERS of a stream that has ended")
+            self.be_patient("trailers of streams that were reset")
             return
         if self._leaving:
+            self.be_patient("requests after GOAWAY")
             return
         self._last = number
         if len(self.streams) >= self._handler.max_streams:
-            self._be_patient("streams at a time")
+            self.be_patient("streams at a time")
             self.reset(number, wire.REFUSED_STREAM)
             return
         self._begin(number, fields, end)
@@ -410,7 +412,7 @@ class Http2Connection(asyncio.Protocol):
             if not end:
                 raise MalformedError("trailers that do not end the stream")
         except MalformedError as error:
-            self._be_patient("malformed trailers")
+            self.be_patient("malformed trailers")
             stream.malformed(error)
             return
         stream.receive(b"", end=True)
@@ -424,12 +426,14 @@ class Http2Connection(asyncio.Protocol):
             self._check_known(frame.stream)
             if frame.stream not in self._reset_ids and not self._leaving:
                 raise Http2Error(wire.STREAM_CLOSED, "DATA of a stream that has ended")
+            if not frame.payload:
+                self.be_patient("empty DATA")
             self.taken(frame.length)
             return
         size = len(frame.payload)
         end = bool(frame.flags & wire.END_STREAM)
         if not size and not end:
-            self._be_patient("empty DATA")
+            self.be_patient("empty DATA")
         stream.receive_window -= frame.length
         if frame.length > size:
             self.taken(frame.length - size)
@@ -447,7 +451,7 @@ class Http2Connection(asyncio.Protocol):
         """An error of the client that only one stream has to do with. It costs patience, for it
         would be as good a way as RST_STREAM to make work for nothing (CVE-2025-8671)."""
         stream.fail(code)
-        self._be_patient("errors of streams")
+        self.be_patient("errors of streams")
 
     # --- what streams ask for
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 HIGH_WATER: Final = 64 * 1024
 """Bytes of an answer that wait for the client before its server is read no further."""
 _LOW_WATER: Final = 16 * 1024
+_WORTH_AN_UPDATE: Final = 256
+"""Bytes: to open a window for fewer at a time is work for nothing (CVE-2019-9511)."""
 
 
 class Http2Stream:
@@ -112,6 +114,7 @@ class Http2Stream:
             self._expected -= size
             if self._expected < 0 or (end and self._expected):
                 self._connection.taken(size)
+                self._connection.be_patient("bodies of another length")
                 self.malformed(DownstreamError(400, "the body is not as long as announced"))
                 return
         if end:
@@ -280,7 +283,8 @@ class Http2Stream:
         self.queued -= size
         self.window -= size
         connection.send_window -= size
-        connection.updates_due += 2
+        if size >= _WORTH_AN_UPDATE or not self.queued:
+            connection.updates_due += 2
         last = self._ended and not self.queued
         connection.transport.write(
             wire.frame(wire.DATA, wire.END_STREAM if last else 0, self.number, piece)

@@ -267,6 +267,7 @@ FLOODS: dict[str, bytes] = {
     "unknown frames": frame(0x42, 0, 0, b"x"),
     "GOAWAY": frame(http2.GOAWAY, 0, 0, bytes(8)),
     "WINDOW_UPDATE": frame(http2.WINDOW_UPDATE, 0, 0, http2.number(1)),
+    "WINDOW_UPDATE of a stream that has ended": frame(http2.WINDOW_UPDATE, 0, 1, http2.number(1)),
     "RST_STREAM": frame(http2.RST_STREAM, 0, 1, http2.number(8)),
     "empty DATA": frame(http2.DATA, 0, 3, b""),
     "DATA of padding": frame(http2.DATA, http2.PADDED, 3, b"\x03" + bytes(3)),
@@ -294,6 +295,54 @@ def test_a_few_of_them_are_no_flood(flood: str) -> None:
         wire.send(FLOODS[flood] * 20)
         wire.handler.pass_time(2.0)
     assert wire.gone is None
+
+
+LATE: dict[str, bytes] = {
+    "DATA": frame(http2.DATA, 0, 3, b""),
+    "trailers": frame(
+        http2.HEADERS, http2.END_HEADERS | http2.END_STREAM, 3, block([(b"x", b"1")])
+    ),
+    "WINDOW_UPDATE": frame(http2.WINDOW_UPDATE, 0, 3, http2.number(1)),
+}
+
+
+@pytest.mark.parametrize("flood", LATE)
+def test_frames_of_a_stream_that_we_have_reset_are_no_way_around(flood: str) -> None:
+    wire = Wire(FakeHttp2Handler(at_once=False))
+    wire.send(small(1), frame(http2.HEADERS, http2.END_HEADERS, 3, block(get(method=b"POST"))))
+    wire.handler.asked[1].answer(b"no", 413)
+    wire.send(LATE[flood] * 3)
+    assert wire.gone is None
+    for _ in range(40):
+        wire.send(LATE[flood] * 100)
+        if wire.over:
+            break
+    assert wire.gone == CALM
+
+
+def test_requests_after_the_goaway_are_no_way_around() -> None:
+    wire = Wire(FakeHttp2Handler(at_once=False))
+    wire.send(small(1))
+    (connection,) = wire.handler.connections
+    connection.shut_down_idle()
+    for number in range(3, 4001, 2):
+        wire.send(small(number))
+        if wire.over:
+            break
+    assert wire.goaways[-1][0] == CALM
+    assert [exchange.gone for exchange in wire.handler.asked] == ["client_error"]
+
+
+def test_a_window_that_opens_by_a_byte_each_time_is_the_end() -> None:
+    """Data dribble, CVE-2019-9511: work for a frame, to send a byte."""
+    wire = Wire(FakeHttp2Handler(at_once=False))
+    wire.send(http2.settings((4, 0)), small(1))
+    wire.handler.asked[0].answer(LARGE)
+    for _ in range(4000):
+        wire.send(frame(http2.WINDOW_UPDATE, 0, 1, http2.number(1)))
+        if wire.over:
+            break
+    assert wire.gone == CALM
 
 
 def test_requests_that_are_taken_back_at_once_are_the_end() -> None:
@@ -330,6 +379,9 @@ PROVOCATIONS: dict[str, Callable[[int], bytes]] = {
         http2.WINDOW_UPDATE, 0, stream, http2.number(2**31 - 1)
     ),
     "DATA after the end": lambda stream: frame(http2.DATA, http2.END_STREAM, stream, b"x") * 2,
+    "another length than announced": lambda stream: frame(
+        http2.DATA, 0, stream, b"more than nothing"
+    ),
     "trailers that do not end": lambda stream: frame(
         http2.HEADERS, http2.END_HEADERS, stream, block([(b"x", b"1")])
     ),
@@ -340,7 +392,7 @@ PROVOCATIONS: dict[str, Callable[[int], bytes]] = {
 def test_resets_that_a_client_provokes_count_as_its_own(provocation: str) -> None:
     """MadeYouReset, CVE-2025-8671."""
     wire = Wire(FakeHttp2Handler(at_once=False))
-    post = block(get(method=b"POST"))
+    post = block(get(b"/", (b"content-length", b"1"), method=b"POST"))
     for number in range(1, 4001, 2):
         wire.send(frame(http2.HEADERS, http2.END_HEADERS, number, post))
         wire.send(PROVOCATIONS[provocation](number))
