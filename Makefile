@@ -14,6 +14,7 @@ help:
 	@echo "make lab     that Synapse with synproxy in front, to try by hand"
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make compiled  a wheel with the hot path compiled by mypyc, in dist/"
+	@echo "make deb     a Debian package, in dist/"
 	@echo "make docs    the site and the manual pages, in build/docs"
 	@echo 'make bench   what requests cost beside nginx, HAProxy, Caddy (ARGS="--quick --only a")'
 
@@ -107,6 +108,14 @@ docs: .venv/.ready
 
 completions: .venv/.ready
 	$(BIN)/python packaging/completions.py build/completions
+
+# A package for the Debian or Ubuntu that this runs on, in dist/; COMPILED=1: with the hot path
+# compiled by mypyc.
+.PHONY: deb
+deb: .venv/.ready completions
+	@command -v dpkg-shlibdeps >/dev/null || $(MAKE) --no-print-directory apt-dpkg-dev
+	$(SPHINX) -b man docs build/docs/man
+	packaging/deb/build
 
 format: .venv/.ready
 	$(BIN)/ruff format .

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 
 from synproxy import __version__
 from synproxy.cli import manual as command_manual
@@ -57,5 +58,15 @@ def _fill_in(app: Sphinx, name: str, source: list[str]) -> None:
     source[0] = text
 
 
+def _always_anew(
+    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+) -> list[str]:
+    """What is made from the code may have changed although the page has not."""
+    return [
+        name for name in env.found_docs if "<!-- made: " in Path(env.doc2path(name)).read_text()
+    ]
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("env-get-outdated", _always_anew)
     app.connect("source-read", _fill_in)

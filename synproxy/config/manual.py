@@ -42,6 +42,8 @@ _OURS_ALONE: dict[type[model.Section], frozenset[str]] = {
 """Sections that are named as in nginx, and the fields in them that are not."""
 
 _NOTHING = '""'
+_WIDTH = 60
+"""Of a default; a longer one, such as a list of ciphers, cannot be broken and is cut."""
 _DURATIONS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 _SIZES = ((1 << 30, "g"), (1 << 20, "m"), (1 << 10, "k"))
 
@@ -179,7 +181,8 @@ def _written(value: object, kind: str, section: type[model.Section], name: str) 
         return _in_units(value, _SIZES)
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
-    return str(value)
+    text = str(value)
+    return text if len(text) <= _WIDTH else f"{text[: text.rfind(':', 0, _WIDTH)]}:..."
 
 
 def _in_units(value: float, units: tuple[tuple[int, str], ...]) -> str:

@@ -48,7 +48,9 @@ WHY_NOT = {
     "python3": "makes a virtual environment; the tests run in one",
     "/opt/synproxy/bin/pip": "the same",
     "ln": "the same",
-    "cp": "copies the example; tests/unit/config/test_shipped.py loads it",
+    "cp": "copies the example; tests/process/test_package.py checks it where the package has it",
+    "apt": "installs on this machine; tests/process/test_package.py unpacks the package",
+    "podman": "needs a registry for the base image; packaging/oci says how it was tried",
 }
 
 COMMANDS = commands()
