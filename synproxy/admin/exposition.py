@@ -32,6 +32,9 @@ def families(totals: Totals, facts: dict[str, Any]) -> Iterator[Metric]:
     counted = totals.counted()
     counts, cells, now = counted["counts"], counted["cells"], totals.now
     yield _gauge("build_info", "The version.", ["version"], {(__version__,): 1})
+    yield _gauge("up", "1: a child serves.", [], {(): int(bool(facts["children"]))})
+    yield _gauge("start_time_seconds", "Unix time.", [], {(): facts["started"]})
+    yield _counter("child_restarts", "After crashes.", [], {(): facts["restarts"]})
     yield _gauge("children", "Serving processes.", [], {(): len(facts["children"])})
     yield _counter("config_reloads", "By result.", ["result"], _reloads(facts))
     yield _gauge(
@@ -40,6 +43,13 @@ def families(totals: Totals, facts: dict[str, Any]) -> Iterator[Metric]:
         [],
         {(): int(not facts["failure"])},
     )
+    yield _gauge(
+        "config_last_reload_success_timestamp_seconds",
+        "When the configuration in use was loaded.",
+        [],
+        {(): facts["loaded"]},
+    )
+    yield from _tls(totals.tls)
     yield _counter("connections_accepted", "From clients.", [], counts.get("accepted", {}))
     yield _gauge("connections", "Clients' by state.", ["state"], now.get("connections", {}))
     yield _gauge("http_requests_in_flight", "By route.", ["route"], now.get("in_flight", {}))
@@ -70,12 +80,7 @@ def families(totals: Totals, facts: dict[str, Any]) -> Iterator[Metric]:
         "upstream_requests",
         "Whole answers of servers.",
         ["upstream", "server", "code"],
-        _summed(
-            [
-                *(((p, s, c), _number(cell)) for (_, p, s, _, c), cell in totals_by.items() if s),
-                *((key, _number(cell)) for key, cell in late.items()),
-            ]
-        ),
+        _summed((key, _number(cell)) for key, cell in (*_answered(totals_by), *late.items())),
     )
     failures = counts.get("failures", {})
     about = ["upstream", "server", "reason"]
@@ -84,6 +89,28 @@ def families(totals: Totals, facts: dict[str, Any]) -> Iterator[Metric]:
     yield _counter("upstream_connect_errors", "No connection.", about, connect)
     yield _counter("upstream_errors", "Attempts that failed later.", about, others)
     yield from _events(counts.get("events", {}))
+    by_pool: dict[tuple[str, ...], list[float]] = {}
+    for (pool, *_), cell in (*_answered(totals_by), *late.items()):
+        old = by_pool.get((pool,))
+        by_pool[pool,] = cell if old is None else [a + b for a, b in zip(old, cell, strict=True)]
+    yield _histogram(
+        "upstream_response_duration_seconds", "Of answers, their last attempt.", by_pool, "upstream"
+    )
+    yield _counter(
+        "upstream_connection_reuses",
+        "Requests on connections that had carried another.",
+        ["upstream", "server"],
+        counts.get("reuses", {}),
+    )
+    yield _gauge(
+        "upstream_keys",
+        "Keys seen lately, by the server where they are at home.",
+        ["upstream", "server"],
+        now.get("keys", {}),
+    )
+    yield _gauge(
+        "upstream_held_syncs", "Wait for news.", ["upstream", "server"], now.get("polls", {})
+    )
     yield _gauge(
         "upstream_connections",
         "By state.",
@@ -105,6 +132,39 @@ def families(totals: Totals, facts: dict[str, Any]) -> Iterator[Metric]:
         "1: every child uses it.",
         ["upstream", "server"],
         {key: int(about["status"] == Status.UP) for key, about in totals.servers.items()},
+    )
+
+
+def _answered(
+    cells: dict[tuple[str, ...], list[float]],
+) -> Iterator[tuple[tuple[str, ...], list[float]]]:
+    """What servers have answered at once, by pool, server and code."""
+    for (_, pool, server, _, code), cell in cells.items():
+        if server:
+            yield (pool, server, code), cell
+
+
+def _tls(listeners: Iterable[dict[str, Any]]) -> Iterator[Metric]:
+    handshakes: dict[tuple[str, ...], float] = {}
+    failures: dict[tuple[str, ...], float] = {}
+    ends: dict[tuple[str, ...], float] = {}
+    for one in listeners:
+        name = one["listener"]
+        for resumed, count in (("yes", one["resumed"]), ("no", one["handshakes"] - one["resumed"])):
+            handshakes[name, resumed] = handshakes.get((name, resumed), 0) + count
+        for reason, count in one["handshake_failures"].items():
+            failures[name, reason] = failures.get((name, reason), 0) + count
+        for pair in one["certificates"]:
+            ends[name, pair["certificate"]] = pair["not_after"]
+    labels = ["listener", "resumed"]
+    yield _counter("tls_handshakes", "Of clients, that succeeded.", labels, handshakes)
+    labels = ["listener", "reason"]
+    yield _counter("tls_handshake_failures", "In OpenSSL's words.", labels, failures)
+    yield _gauge(
+        "tls_certificate_not_after_timestamp_seconds",
+        "When a certificate ends.",
+        ["listener", "name"],
+        ends,
     )
 
 
@@ -152,8 +212,10 @@ def _gauge(name: str, text: str, labels: Iterable[str], values: dict[Any, float]
     return family
 
 
-def _histogram(name: str, text: str, cells: dict[tuple[str, ...], list[float]]) -> Metric:
-    family = HistogramMetricFamily(f"synproxy_{name}", text, labels=["route"])
+def _histogram(
+    name: str, text: str, cells: dict[tuple[str, ...], list[float]], label: str = "route"
+) -> Metric:
+    family = HistogramMetricFamily(f"synproxy_{name}", text, labels=[label])
     for labels, cell in cells.items():
         buckets, so_far = [], 0.0
         for limit, count in zip(_LIMITS, cell, strict=False):

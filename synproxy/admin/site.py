@@ -14,6 +14,7 @@ from aiohttp import web
 from synproxy.admin.explaining import Explainer
 from synproxy.admin.exposition import families
 from synproxy.admin.page import POLICY, page
+from synproxy.admin.processes import process_families
 from synproxy.core.redact import redact
 
 if TYPE_CHECKING:
@@ -97,7 +98,9 @@ class Site:
         from prometheus_client.registry import Collector
 
         await self._observer.look()
-        metrics = list(families(self._observer.totals, self._observer.source.facts()))
+        facts = self._observer.source.facts()
+        pids = (facts["pid"], *facts["children"])
+        metrics = [*families(self._observer.totals, facts), *process_families(pids)]
 
         class Once(Collector):
             def collect(self) -> Any:

@@ -20,6 +20,8 @@ class Totals:
         self.servers: dict[tuple[str, str], dict[str, Any]] = {}
         """By pool and address: the worst that any child thinks of a server."""
         self.errors: dict[str, list[dict[str, Any]]] = {}
+        self.tls: list[dict[str, Any]] = []
+        """Of listeners: handshakes since they were configured so, and certificates."""
 
     def update(self, snapshots: Iterable[dict[str, Any]]) -> None:
         """The serving children's latest."""
@@ -42,6 +44,7 @@ class Totals:
                     self.servers[server["pool"], server["server"]] = server
             for fault, errors in each["errors"].items():
                 self.errors.setdefault(fault, []).extend(errors)
+        self.tls = [one for each in snapshots for one in each["tls"]]
         for errors in self.errors.values():
             errors.sort(key=lambda error: error["time"])
 

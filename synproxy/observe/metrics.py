@@ -69,6 +69,7 @@ class Metrics:
         "failures",
         "late",
         "refusals",
+        "reuses",
         "started",
         "totals",
     )
@@ -93,6 +94,10 @@ class Metrics:
         """Attempts by pool, server and :class:`Failure`."""
         self.refusals: dict[str, int] = {}
         """Heads that were not accepted, by the status of the answer."""
+        self.reuses: dict[tuple[str, ...], int] = {}
+        """Requests by pool and server on connections that had carried another; looked at when
+        somebody asks, as the pools and their connections tell it. Never falls, for a connection
+        that ends after a reload is no longer seen."""
         self.errors: dict[str, deque[dict[str, Any]]] = {
             "server": deque(maxlen=ERRORS),
             "client": deque(maxlen=ERRORS),

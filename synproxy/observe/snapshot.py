@@ -25,6 +25,7 @@ _NOW: Final = (
     "polls",
     "idle",
     "keys",
+    "reuses",
     "held",
     "queued",
 )
@@ -48,6 +49,7 @@ def snapshot(handler: ProxyHandler, metrics: Metrics) -> dict[str, Any]:
         "events": metrics.events,
         "failures": metrics.failures,
         "misroutes": handler.misroutes.counts,
+        "reuses": _reuses(now.pop("reuses"), metrics),
     }
     return {
         "pid": os.getpid(),
@@ -78,6 +80,7 @@ def _look_at_request(exchange: Any, now: dict[str, Counter[tuple[str, ...]]]) ->
         pool = exchange.pool
         key = pool.name, pool.settings.servers[exchange.index].address
         now["busy"][key] += 1
+        now["reuses"][key] += max(0, exchange.server.requests - 1)
         # A sync that waits for news has no answer yet.
         if not exchange.status and wait_parameter(exchange.method, exchange.target).strip(b"0"):
             now["polls"][key] += 1
@@ -90,6 +93,7 @@ def _look_at_servers(
     for index, server in enumerate(pool.settings.servers):
         key = pool.name, server.address
         now["idle"][key] += pool.idle_at(index)
+        now["reuses"][key] += max(0, pool.reuses_at(index))
         if pool.balancer.sticky:
             now["keys"][key] += homes.get(index, 0)
         servers.append(
@@ -101,6 +105,12 @@ def _look_at_servers(
                 "reason": pool.reason(index),
             }
         )
+
+
+def _reuses(seen: Counter[tuple[str, ...]], metrics: Metrics) -> dict[tuple[str, ...], int]:
+    for key, count in seen.items():
+        metrics.reuses[key] = max(count, metrics.reuses.get(key, 0))
+    return metrics.reuses
 
 
 def _listed(values: Any) -> list[Any]:

@@ -162,7 +162,7 @@ class Child:
             ("forget", self._forget),
             ("certificates", self._show_certificates),
             ("status", self._facts),
-            ("snapshot", lambda arguments: snapshot(self.handler, self._metrics)),
+            ("snapshot", self._snapshot),
             ("reopen", partial(_then_nothing, self._reopen_logs)),
             ("deafen", partial(_then_nothing, self._deafen)),
             ("drain", partial(_then_nothing, self.stop)),
@@ -356,6 +356,15 @@ class Child:
     def _status(self) -> str:
         generation = self.handler.generation
         return f"{len(generation.routes)} routes, {len(generation.pools)} pools"
+
+    def _snapshot(self, arguments: Facts) -> Facts:
+        return snapshot(self.handler, self._metrics) | {
+            "tls": [
+                accepting.endpoint.snapshot()
+                for accepting in self._accepting.values()
+                if accepting.endpoint is not None
+            ]
+        }
 
     def _facts(self, arguments: Facts) -> Facts:
         return {

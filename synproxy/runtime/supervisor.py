@@ -86,7 +86,7 @@ class Supervisor:
         services: Sequence[Service],
     ) -> None:
         self.config = config
-        self.started = time.time()
+        self.started = self.loaded = time.time()
         self.reloads = 0
         self.failed_reloads = 0
         self.failure = ""
@@ -215,6 +215,7 @@ class Supervisor:
         return {
             "pid": os.getpid(),
             "started": self.started,
+            "loaded": self.loaded,
             "wanted": self._count(self.config),
             "children": [child.pid for child in self._family.serving],
             "draining": [child.pid for child in self._family.members if child.leaving],
@@ -350,6 +351,7 @@ class Supervisor:
                 systemd.ready(self.status())
                 return self.failure
             self.reloads += 1
+            self.loaded = time.time()
             for service in self._services:
                 await service.reload(self.config)
             _log.info("reloaded: %s", self.status())

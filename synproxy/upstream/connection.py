@@ -323,7 +323,10 @@ class ServerConnection(asyncio.Protocol):
         state = self.state
         self.state = _CLOSED
         self.deadline = NEVER
-        self.pool.wheel.forget(self)
+        pool = self.pool
+        pool.wheel.forget(self)
+        if self.requests > 1:
+            pool.reuses[self.index] += self.requests - 1
         sink, self.sink = self.sink, None
         if state == _IDLE:
             self.pool.forget(self)

@@ -124,6 +124,7 @@ class ServerPool:
         "lobby",
         "name",
         "retired",
+        "reuses",
         "settings",
         "wheel",
     )
@@ -134,6 +135,8 @@ class ServerPool:
         self.wheel = wheel
         self.balancer = Balancer(settings)
         self.retired = False
+        self.reuses = [0] * len(settings.servers)
+        """By server: requests on connections that had carried another, of those that are closed."""
         self.lobby: Lobby | None = None
         """Where requests wait; only there while some do."""
         self._watches: list[Watch] = []
@@ -152,6 +155,11 @@ class ServerPool:
     @property
     def idle_connections(self) -> int:
         return len(self._order)
+
+    def reuses_at(self, index: int) -> int:
+        """As ``reuses``, with those of the connections that are idle."""
+        idle = sum(connection.requests - 1 for connection in self._idle[index])
+        return self.reuses[index] + idle
 
     def idle_at(self, index: int) -> int:
         """Idle connections to one server."""
@@ -204,6 +212,9 @@ class ServerPool:
         if old.settings.tls != self.settings.tls:
             return  # what was not verified, or not encrypted, would go on to be so
         indexes = {server.address: n for n, server in enumerate(self.settings.servers)}
+        for place, server in enumerate(old.settings.servers):
+            if server.address in indexes:
+                self.reuses[indexes[server.address]] += old.reuses[place]
         for connection in list(old._order):
             index = indexes.get(old.settings.servers[connection.index].address)
             if index is not None:

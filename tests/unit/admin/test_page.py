@@ -35,6 +35,7 @@ routes:
 FACTS: dict[str, Any] = {
     "pid": 1,
     "started": 0.0,
+    "loaded": 0.0,
     "wanted": 2,
     "children": [2, 3],
     "draining": [],
@@ -64,6 +65,7 @@ def child(pid: int = 2, requests: float = 0, down: str = "", detail: str = "") -
     ]
     return {
         "pid": pid,
+        "tls": [],
         "counts": {"failures": []},
         "cells": {"totals": [[["sync", "sync", "unix:/run/a.sock", "GET", "200"], cell]]},
         "now": {
