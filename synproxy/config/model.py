@@ -313,7 +313,8 @@ class RequestId(Section):
     """Whether the client is told, in the same field: users can quote it."""
     trust: str | None = None
     """The allowlist of those whose own id is kept: a proxy in front, which has written it to its
-    log. An address has to be allowed by a rule. Absent: every request gets an id of ours."""
+    log. The address of the connection has to be allowed by a rule. Absent: every request gets an id
+    of ours."""
 
 
 class Http(Section):

@@ -71,7 +71,7 @@ class FrontExchange(Exchange):
     def start(self, *, complete: bool, body: bytes = b"") -> None:
         ids = self.generation.ids
         if ids is not None:
-            self._request_id = ids.of(self.block, self.client.remote_addr)
+            self._request_id = ids.of(self.block, self.client)
         front = self._handler.front
         if front is None:
             super().start(complete=complete, body=body)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from synproxy.config.model import Allowlist, RequestId
     from synproxy.core.head import HeaderBlock
+    from synproxy.downstream.connection import ClientConnection
 
 _WELL_FORMED: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 """UUIDs, ULIDs, traceparent, nginx's 32 digits. Nothing that could end a line or need quotes in a
@@ -38,12 +39,13 @@ class RequestIds:
             self._trusted = Access([(settings.trust, allowlists[settings.trust])], "all")
         self.responds = settings.respond
 
-    def of(self, block: HeaderBlock, remote_addr: bytes) -> bytes:
-        """The id of a request that came from ``remote_addr``."""
+    def of(self, block: HeaderBlock, client: ClientConnection) -> bytes:
+        """The id of a request. Whether its own counts is up to who opened the connection, not to
+        whom a trusted proxy speaks for."""
         if self._trusted is not None:
             given = block.value(self._field)
             if given and _WELL_FORMED.fullmatch(given) is not None:
-                verdict = self._trusted.explain(remote_addr)
+                verdict = self._trusted.explain(client.peer[0])
                 # A list without a rule for the address permits it; trust has to be said.
                 if verdict.allowed and verdict.number:
                     return given

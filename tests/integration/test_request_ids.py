@@ -75,6 +75,20 @@ async def test_an_id_is_kept_if_it_is_well_formed_and_comes_from_somebody_we_tru
         assert field(await client.head(), b"X-Trace") == sent
 
 
+async def test_it_is_the_proxy_in_front_that_is_trusted_and_not_its_client(sockets: Path) -> None:
+    config = http(trust="here")
+    config["http"]["trusted_proxies"] = ["127.0.0.1"]
+    async with ScriptedServer(sockets / "a") as server, Proxy.to(server, **config) as proxy:
+        await proxy.client(
+            b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\n"
+            b"X-Request-Id: %b\r\n\r\n" % GIVEN
+        )
+        peer, head = await server.request()
+        await peer.answer()
+        assert field(head, b"X-Forwarded-For") == b"203.0.113.9"
+        assert field(head) == GIVEN
+
+
 async def test_answers_made_here_have_one(sockets: Path) -> None:
     config = {"routes": [], **http()}
     async with ScriptedServer(sockets / "a") as server, Proxy.to(server, **config) as proxy:
