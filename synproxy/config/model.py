@@ -257,11 +257,11 @@ class Gzip(Section):
     """Whether ``Vary: Accept-Encoding`` is added (nginx ``gzip_vary``)."""
 
 
-def _installed(*modules: str) -> Callable[[bool], bool]:
+def _installed(*modules: str, extra: str = "compress") -> Callable[[bool], bool]:
     def check(enabled: bool) -> bool:
         if enabled and not any(map(_is_there, modules)):
             raise ValueError(
-                f"the package {modules[-1]} is not installed; pip install 'synproxy[compress]'"
+                f"the package {modules[-1]} is not installed; pip install 'synproxy[{extra}]'"
             )
         return enabled
 
@@ -483,7 +483,11 @@ class Server(Section):
     shorthand: ClassVar[str | None] = "address"
 
     address: str
-    """``unix:/path`` or ``host:port``."""
+    """``unix:/path`` or ``host:port``; with ``resolve`` also an SRV name."""
+    resolve: Annotated[Flag, AfterValidator(_installed("dns", extra="dns"))] = False
+    """Whether the name is looked up in DNS again and again, and each of its addresses is a server
+    (nginx ``server ... resolve``). A name such as ``_synapse._tcp.example.org`` is one of SRV
+    records, which have ports, weights and priorities."""
     weight: Count = Field(default=1, ge=1)
     """The server's share."""
     max_fails: Count = Field(default=0, ge=0)
@@ -582,6 +586,21 @@ class Pool(Section):
     """Whether each connection to a server begins with a PROXY protocol header that has the client's
     address (HAProxy ``send-proxy-v2``). A connection is then used for one request, so that it is
     never another client's; ``keepalive`` does not count. Synapse itself reads no such header."""
+
+
+class Resolver(Section):
+    """How the names of servers with ``resolve`` are looked up (nginx ``resolver``)."""
+
+    nameservers: tuple[str, ...] = ()
+    """IP addresses, with a port if it is not 53; absent: those of /etc/resolv.conf, whose search
+    list counts too."""
+    valid: Interval | None = None
+    """How long an answer holds (nginx ``resolver ... valid=``); absent: as long as it says itself
+    (its TTL), but at least 1 s and at most 1 h."""
+    timeout: Interval = 5.0
+    """How long a look-up may take (nginx ``resolver_timeout``)."""
+    ipv6: Flag = True
+    """Whether IPv6 addresses are looked up, too (nginx ``resolver ... ipv6=``)."""
 
 
 class Respond(Section):
@@ -745,6 +764,8 @@ class Config(Section):
     """Variables made from others, by name without ``$``."""
     pools: dict[str, Pool] = {}
     """Groups of servers by name."""
+    resolver: Resolver = Resolver()
+    """How names in pools are looked up again and again."""
     routes: tuple[Route, ...] = ()
     """What goes where."""
     synapse: Synapse = Synapse()

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from synproxy.config.addresses import parse_listen, parse_server
 from synproxy.config.document import Document, Path
 from synproxy.config.pcre import compile_regex
-from synproxy.config.peer_checks import check_network, check_peers
+from synproxy.config.peer_checks import check_name, check_network, check_peers
 from synproxy.config.pool_checks import check_pools
 from synproxy.config.variable_names import (
     BUILTIN_VARIABLES,
@@ -250,6 +250,9 @@ class _Checker:
             if isinstance(server, dict):
                 place = (*place, "address")
             if not isinstance(text, str):
+                continue
+            if isinstance(server, dict) and server.get("resolve") in (True, "on", "yes"):
+                check_name(self._document, place, text)
                 continue
             try:
                 parse_server(text)

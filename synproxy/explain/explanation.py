@@ -11,6 +11,7 @@ from typing import Any
 from synproxy.config.model import Pool
 from synproxy.core.allowlist import AccessVerdict
 from synproxy.core.deadline import read_timeout
+from synproxy.core.names import name_of
 from synproxy.core.printable import show
 from synproxy.core.redact import REDACTED
 from synproxy.core.user_key import Source
@@ -131,6 +132,7 @@ def _upstream(
             for index, server in enumerate(pool.settings.servers)
             if pool.balancer.drained(index)
         ],
+        "names": [name for server in pool.settings.servers if (name := name_of(server))],
         "fallbacks": _fallbacks(target, request),
         "unrecognized": pool.settings.unrecognized,
         "limits": {

@@ -80,6 +80,9 @@ def _upstream(explanation: dict[str, Any]) -> Iterator[tuple[str, str]]:
         "servers", [f"{'>' if n == 0 else ' '} {s}" for n, s in enumerate(servers)]
     )
     yield from _labelled("drained", explanation["drained"])
+    if explanation.get("names"):
+        names = ", ".join(explanation["names"])
+        yield "names", f"{names}: DNS says which servers that are; `synproxy doctor` asks it"
     yield from _labelled(
         "fallback",
         [

@@ -16,6 +16,7 @@ from synproxy.core.deadline import wait_parameter, waiting
 from synproxy.core.forward import HeadPlan
 from synproxy.core.guard import Guard
 from synproxy.core.memo import Memo
+from synproxy.core.names import expand
 from synproxy.core.response import ALWAYS_HIDDEN
 from synproxy.core.routes import RouteTable
 from synproxy.core.target import normalise_path
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
 
     from synproxy.config.model import Config, Http, Maintenance, ProxySettings
+    from synproxy.core.names import Known
     from synproxy.core.variables import RequestView
     from synproxy.core.wheel import TimerWheel
     from synproxy.upstream.watch import Watches
@@ -135,6 +137,7 @@ class Generation:
 
     ``previous``: the generation whose place it takes, and whose knowledge of tokens it keeps.
     ``look_up``: whether Synapse may be asked whose a token is.
+    ``known_names``: what DNS says of the names in pools, as far as is known.
     """
 
     __slots__ = (
@@ -142,6 +145,7 @@ class Generation:
         "_decisions",
         "_maintenance",
         "_nowhere",
+        "_whoami",
         "addresses",
         "compression",
         "config",
@@ -164,6 +168,7 @@ class Generation:
         previous: Generation | None = None,
         *,
         look_up: bool = True,
+        known_names: Known = MappingProxyType({}),
     ) -> None:
         self.config = config
         self.http: Http = config.http
@@ -182,12 +187,12 @@ class Generation:
             ahead=[written + number for number, implied in enumerate(edge) if implied.ahead],
         )
         self.pools = {
-            name: ServerPool(name, settings, wheel) for name, settings in config.pools.items()
+            name: ServerPool(name, expand(settings, known_names), wheel)
+            for name, settings in config.pools.items()
         }
         known = previous.users.owners if previous is not None else None
-        self.users: UserKeys = (
-            _user_keys(config, self.pools, wheel, known) if look_up else UserKeys()
-        )
+        self._whoami: Whoami | None = None
+        self.users: UserKeys = self._user_keys(config, wheel, known) if look_up else UserKeys()
         self.variables = variables = Variables(config.maps, self.table.capture_names, self.users)
         self.targets = {name: PoolTarget(pool, variables) for name, pool in self.pools.items()}
         for target in self.targets.values():
@@ -249,6 +254,16 @@ class Generation:
             answer = answer_for(503, error=error, retry_after=retry_after, cors=cors)
         return decision._replace(route=replace(route, respond=answer))
 
+    def _user_keys(self, config: Config, wheel: TimerWheel, known: Owners | None) -> UserKeys:
+        settings = config.synapse
+        if settings.whoami is None:
+            return UserKeys()
+        owners = Owners(settings.whoami_entries, settings.whoami_ttl, wheel)
+        if known is not None and (known.entries, known.ttl) == (owners.entries, owners.ttl):
+            owners = known  # without it a reload would move users to other workers for a moment
+        self._whoami = Whoami(self.pools[settings.whoami], owners.learn)
+        return UserKeys(owners, self._whoami.ask)
+
     def decided(self, key: tuple[bytes, bytes]) -> Decision | None:
         """What :meth:`decide` gave lately for a raw path and a method."""
         return self._decisions.get(key)
@@ -285,6 +300,20 @@ class Generation:
             return None
         respond = answer_for(405, allow=b", ".join(methods), cors=cors_for(path))
         return replace(self._nowhere, respond=respond)
+
+    def resolve(self, known: Known, watches: Watches) -> None:
+        """Servers behind names are others: pools with other servers take the places of these."""
+        for name, pool in list(self.pools.items()):
+            settings = expand(self.config.pools[name], known)
+            if settings.servers == pool.settings.servers:
+                continue
+            other = ServerPool(name, settings, pool.wheel)
+            other.take_over(pool)
+            self.pools[name] = self.targets[name].pool = other
+            if self._whoami is not None and name == self.config.synapse.whoami:
+                self._whoami.use(other)
+            other.watch(watches)
+            pool.retire()
 
     def watch(self, watches: Watches) -> None:
         """Begin to serve: watch the servers of pools that want it."""
@@ -381,18 +410,6 @@ def _set_header(settings: ProxySettings, http: Http) -> dict[str, str]:
         if name.lower() not in map(str.lower, fields):
             fields[name] = "$request_id"
     return fields
-
-
-def _user_keys(
-    config: Config, pools: Mapping[str, ServerPool], wheel: TimerWheel, known: Owners | None
-) -> UserKeys:
-    settings = config.synapse
-    if settings.whoami is None:
-        return UserKeys()
-    owners = Owners(settings.whoami_entries, settings.whoami_ttl, wheel)
-    if known is not None and (known.entries, known.ttl) == (owners.entries, owners.ttl):
-        owners = known  # without it a reload would move users to other workers for a moment
-    return UserKeys(owners, Whoami(pools[settings.whoami], owners.learn).ask)
 
 
 def _respond(route: Route, maintenance: Maintenance) -> LocalAnswer | None:

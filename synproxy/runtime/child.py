@@ -37,6 +37,7 @@ from synproxy.runtime.control import Control, ControlError, Facts
 from synproxy.runtime.identity import Identity
 from synproxy.runtime.interventions import Interventions
 from synproxy.runtime.shares import Shares
+from synproxy.upstream.resolver import Names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,6 +96,7 @@ class Child:
             None
         )
         self._interventions = Interventions()
+        self._names = Names(self._resolved)
         self._replaced: list[tuple[float, Generation]] = []
         self._hurry = False
         self._flush_due = 0.0
@@ -115,8 +117,10 @@ class Child:
             Identity(**order["identity"]).assume()
         self._config = config = Config.model_validate(order["config"])
         self.wheel = TimerWheel(loop.time(), _TICK)
+        await self._names.learn(config)
         try:
-            self.handler = ProxyHandler(Generation(config, self.wheel), self.wheel, loop, None)
+            generation = Generation(config, self.wheel, known_names=self._names.known)
+            self.handler = ProxyHandler(generation, self.wheel, loop, None)
             assert isinstance(self.handler.connections, Connections)
             self._admission = Admission(self.handler.connections, loop.time)
             self._admission.use(config)
@@ -133,10 +137,12 @@ class Child:
         gc.freeze()
         self._intervene(order["interventions"])
         self._register()
+        self._names.follow(config)
         self._listen(order["sockets"])
         self._intervene((await control.ask("ready", status=self._status()))["interventions"])
         await self._done.wait()
         await self._drain()
+        self._names.close()
         if self._access_log is not None:
             self._access_log.close()
         return 0
@@ -233,12 +239,14 @@ class Child:
 
     # --- reload: what may fail is done before anything changes
 
-    def _prepare(self, arguments: Facts) -> Facts:
+    async def _prepare(self, arguments: Facts) -> Facts:
         self._forget(arguments)
         config = Config.model_validate(arguments["config"])
+        await self._names.learn(config)
         access_log = self._access_log
         try:
-            generation = Generation(config, self.wheel, self.handler.generation)
+            old = self.handler.generation
+            generation = Generation(config, self.wheel, old, known_names=self._names.known)
             if config.access_log != self._config.access_log:
                 access_log = AccessLog(config.access_log)
             accepting = self._accepting_of(config, arguments["pems"])
@@ -259,6 +267,8 @@ class Child:
         old.retire()
         self._config = config
         self._admission.use(config)
+        self._names.follow(config)
+        self._resolved()  # what was learnt since it was prepared
         self._log_to(access_log)
         self._accept_as(accepting)
         self._metrics.fold()
@@ -298,6 +308,13 @@ class Child:
         for name, changed in accepting.items():
             if name in self._accepting:
                 self._accepting[name].become(changed)
+
+    def _resolved(self) -> None:
+        """Names in pools have other servers."""
+        self._metrics.fold()
+        generation = self.handler.generation
+        generation.resolve(self._names.known, self.handler.watches)
+        self._apply(self._interventions, generation, self._config)  # to pools that are new
 
     def _cut_replaced(self) -> None:
         """End what still follows a configuration that was replaced too long ago."""

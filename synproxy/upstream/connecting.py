@@ -5,28 +5,32 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from collections.abc import Iterable
 
 
 async def connected_socket(
-    loop: asyncio.AbstractEventLoop, host: str, port: int, first: bytes
+    loop: asyncio.AbstractEventLoop, hosts: Iterable[str], port: int, first: bytes
 ) -> socket.socket:
-    """A socket that is connected to the first of a host's addresses that takes a connection, with
-    ``first`` sent.
+    """A socket that is connected to the first of these hosts' addresses that takes a connection,
+    with ``first`` sent.
 
     :raises OSError: none does.
     """
-    failure = OSError(errno.EADDRNOTAVAIL, "the name has no address")
-    for family, kind, _, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
-        try:
-            await loop.sock_connect(sock, address)
-            await loop.sock_sendall(sock, first)
-        except OSError as error:
-            sock.close()
-            failure = error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
+    failure = OSError(errno.EADDRNOTAVAIL, "there is no address")
+    for host in hosts:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for family, kind, _, _, address in found:
+            sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+            try:
+                await loop.sock_connect(sock, address)
+                if first:
+                    await loop.sock_sendall(sock, first)
+            except OSError as error:
+                sock.close()
+                failure = error
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                return sock
     raise failure

@@ -17,6 +17,7 @@ from synproxy.config.certificates import CertificateError, client_context
 from synproxy.core.balance import Balancer
 from synproxy.core.health import Status
 from synproxy.core.limits import EXHAUSTED
+from synproxy.core.names import ResolvedServer, is_service
 from synproxy.core.wheel import TimerWheel
 from synproxy.errors import Failure, UpstreamError
 from synproxy.upstream.connecting import connected_socket
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from ssl import SSLContext
 
-    from synproxy.config.model import Pool, UpstreamTls
+    from synproxy.config.model import Pool, Server, UpstreamTls
     from synproxy.core.waiting import Ticket
     from synproxy.upstream.watch import Watch, Watches
 
@@ -211,12 +212,12 @@ class ServerPool:
         the same and spoken to in the same way."""
         if old.settings.tls != self.settings.tls:
             return  # what was not verified, or not encrypted, would go on to be so
-        indexes = {server.address: n for n, server in enumerate(self.settings.servers)}
+        indexes = {_where(server): n for n, server in enumerate(self.settings.servers)}
         for place, server in enumerate(old.settings.servers):
-            if server.address in indexes:
-                self.reuses[indexes[server.address]] += old.reuses[place]
+            if (index := indexes.get(_where(server))) is not None:
+                self.reuses[index] += old.reuses[place]
         for connection in list(old._order):
-            index = indexes.get(old.settings.servers[connection.index].address)
+            index = indexes.get(_where(old.settings.servers[connection.index]))
             if index is not None:
                 old.forget(connection)
                 connection.pool = self
@@ -344,7 +345,8 @@ class ServerPool:
         :raises OSError: it could not be made.
         """
         loop = asyncio.get_running_loop()
-        address = self.settings.servers[index].address
+        server = self.settings.servers[index]
+        address = server.address
         first = waiter.proxy_header() if self._says_who and waiter is not None else b""
 
         def factory() -> ServerConnection:
@@ -357,6 +359,11 @@ class ServerPool:
             return opened
         host, _, port = address.rpartition(":")
         host = host.strip("[]")
+        places: tuple[str, ...] = ()
+        if isinstance(server, ResolvedServer):
+            host, places = server.name, server.places
+        elif server.resolve and is_service(address):
+            raise OSError(errno.EADDRNOTAVAIL, f"the name {address} is not resolved yet")
         tls = self.settings.tls
         secure: dict[str, Any] = {}
         if tls is not None:
@@ -364,8 +371,8 @@ class ServerPool:
                 self._tls = _client_context(tls)
             secure = {"ssl": self._tls, "server_hostname": tls.server_name or host}
         number = int(port or (80 if tls is None else 443))
-        if first:
-            sock = await connected_socket(loop, host, number, first)
+        if first or places:
+            sock = await connected_socket(loop, places or (host,), number, first)
             made = loop.create_connection(factory, sock=sock, **secure)
         else:
             made = loop.create_connection(factory, host, number, **secure)
@@ -373,6 +380,11 @@ class ServerPool:
         if keepalive:  # nginx proxy_socket_keepalive
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return connection
+
+
+def _where(server: Server) -> tuple[str, ...]:
+    """What has to be the same for a connection to be one to this server."""
+    return (server.address, *(server.places if isinstance(server, ResolvedServer) else ()))
 
 
 def _client_context(tls: UpstreamTls) -> SSLContext:

@@ -49,6 +49,10 @@ class Whoami:
         self._sending = False
         self._failing = False
 
+    def use(self, pool: ServerPool) -> None:
+        """The pool has other servers: ask those from now on."""
+        self._pool = pool
+
     def ask(self, digest: bytes, token: bytes, view: RequestView) -> None:
         """See :class:`synproxy.core.user_key.Ask`. ``token`` fits into a field line."""
         questions = self._questions

@@ -11,6 +11,7 @@ from synproxy.cli.doctor.finding import Finding
 from synproxy.cli.doctor.holders import Holders
 from synproxy.cli.doctor.identity import Identity, check_user
 from synproxy.cli.doctor.listeners import check_listeners, serving_process
+from synproxy.cli.doctor.names import look_up
 from synproxy.cli.doctor.routing import way_of
 from synproxy.cli.doctor.servers import Server, check_pools, check_versions, visit_servers
 from synproxy.config.addresses import UnixAddress, parse_listen
@@ -41,7 +42,9 @@ class Questions:
 
 async def examine(asked: Questions) -> list[Finding]:
     """Every finding."""
-    offline, config, patience = asked.offline, asked.offline.config, asked.patience
+    names, config = await look_up(asked.offline.config)
+    offline = Offline(config) if names else asked.offline
+    patience = asked.patience
     identity = Identity.current()
     servers = await visit_servers(config, identity, patience)
     reply, silence = await _probe(asked.url, patience)
@@ -72,6 +75,7 @@ async def examine(asked: Questions) -> list[Finding]:
         *asked.software,
         check_user(identity, asked.unit),
         *check_listeners(config, asked.holders, identity),
+        *names,
         *(server.socket for server in servers.values()),
         *(server.health for server in servers.values() if server.health is not None),
         *check_pools(config, servers),

@@ -483,3 +483,16 @@ def test_the_word_of_a_trusted_proxy_counts(
     assert found["from"] == {"address": address, "assumed": False, "told": said}
     assert main(asked) == 0
     assert f"{address} ({said})" in capsys.readouterr().out
+
+
+def test_a_pool_with_a_name_says_that_dns_knows_its_servers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "synproxy.yaml"
+    file.write_text(
+        "listeners: [8008]\n"
+        "pools: {main: {servers: [{address: 'workers.example.org:8008', resolve: on}]}}\n"
+        "routes: [{name: all, location: /, pool: main}]\n"
+    )
+    assert main(["explain", "GET", "/", "--config", str(file)]) == 0
+    assert "workers.example.org:8008: DNS says which servers" in capsys.readouterr().out

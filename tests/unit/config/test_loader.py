@@ -24,7 +24,7 @@ def problems(text: str) -> list[str]:
     return [str(problem).removeprefix("file.yaml:") for problem in caught.value.problems]
 
 
-@pytest.mark.parametrize("name", ["model", "traps", "references", "pools"])
+@pytest.mark.parametrize("name", ["model", "traps", "references", "pools", "peers"])
 def test_all_mistakes_of_a_file_are_reported_at_once_in_order(name: str) -> None:
     expected = (CASES / f"{name}.expected").read_text(encoding="utf-8").splitlines()
     assert problems((CASES / f"{name}.yaml").read_text(encoding="utf-8")) == expected
