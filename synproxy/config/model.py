@@ -349,6 +349,9 @@ class Http(Section):
     """How long such a client may pause."""
     tcp_nodelay: Flag = True
     """Whether small packets are sent at once."""
+    splice: Flag = True
+    """Whether large bodies between plain sockets are moved inside the kernel instead of copied, on
+    Linux (HAProxy ``option splice-auto``)."""
     server_tokens: Flag = True
     """Whether the version is shown in answers made here."""
     gzip: Gzip = Gzip()

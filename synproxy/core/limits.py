@@ -23,6 +23,14 @@ after an early answer."""
 PIPELINED: Final = 64 * 1024
 """Bytes of further requests taken from the socket while one is being answered."""
 
+SPLICED_BODY: Final = 128 * 1024
+"""Bytes of a body still to come from which on they are not copied (docs/adr/0020): to set that up
+costs as much as to copy 64 KiB."""
+
+SPLICES: Final = 64
+"""Large bodies of one child that go through a pipe at the same time (the others are copied): each
+takes four descriptors and up to 256 KiB of the 64 MiB that Linux gives one user for all pipes."""
+
 RESPONSE_HEAD: Final = 128 * 1024
 """A server's head (the seed's ``proxy_buffer_size 128k``)."""
 

@@ -435,6 +435,16 @@ class ClientConnection(asyncio.Protocol):
         return self.state == _BODY
 
     @property
+    def unread(self) -> int:
+        """Bytes of a body of a known length that have not come yet."""
+        return self._remaining if self.state == _BODY else 0
+
+    def moved(self, size: int) -> None:
+        """So many bytes of such a body went by, not through here; the next may take their time."""
+        self._remaining -= size
+        self._set_deadline(self._handler.settings.client_body_timeout)
+
+    @property
     def can_persist(self) -> bool:
         """Whether the connection can serve another request after this answer."""
         if not self.keep_alive or (self._handler.draining and not self._buffer):

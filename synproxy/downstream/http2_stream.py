@@ -54,6 +54,8 @@ class Http2Stream:
     )
 
     can_persist: Final = True
+    unread: Final = 0
+    """Of a body without frames around it; see ``ClientConnection``."""
 
     def __init__(
         self,

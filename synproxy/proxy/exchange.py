@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, cast
 
 from synproxy.core.forward import with_length
-from synproxy.core.limits import BODY_HIGH_WATER, REPLAY_BODY
+from synproxy.core.limits import BODY_HIGH_WATER, REPLAY_BODY, SPLICED_BODY
 from synproxy.core.variables import FieldsView, RequestNeededError
 from synproxy.errors import DownstreamError
 from synproxy.proxy.attempts import Attempts
@@ -127,6 +127,10 @@ class Exchange(Attempts):
         if server is not None:
             self._sent = True
             server.write(payload)
+            unread = self.client.unread
+            splicer = self._handler.splicer
+            if unread >= SPLICED_BODY and splicer is not None:
+                splicer.upload(self, unread)
         elif self._body_size > BODY_HIGH_WATER:
             self.client.pause_reading()
 
@@ -139,6 +143,15 @@ class Exchange(Attempts):
         elif self._body_size == 0:
             self._body = [framed]
         self._body_size += len(framed)
+
+    def _much_to_come(self, unread: int) -> None:
+        splicer = self._handler.splicer
+        if splicer is not None:
+            splicer.download(self, unread)
+
+    def forget_body(self) -> None:
+        """The next bytes are not kept: the request can only be sent once."""
+        self._body = None
 
     def request_end(self) -> None:
         """The body is complete."""

@@ -19,6 +19,7 @@ from synproxy.proxy.answers import answer_for
 from synproxy.proxy.exchange import Exchange
 from synproxy.proxy.front import PLAIN_HTTP, FrontExchange, front_of
 from synproxy.proxy.http2 import Http2Exchange, packed_answer
+from synproxy.proxy.splice import Splicer
 from synproxy.upstream.watch import Watches
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class ProxyHandler:
         "_exchange",
         "_listeners",
         "_other_scheme",
+        "_splicer",
         "_whole",
         "accepted",
         "access_log",
@@ -106,6 +108,7 @@ class ProxyHandler:
         "scheme",
         "settings",
         "small_head",
+        "splicer",
         "watches",
         "wheel",
     )
@@ -129,6 +132,9 @@ class ProxyHandler:
         self.draining = False
         self.connections: set[Any] = beside.connections if beside else Connections()
         self.watches: Watches = beside.watches if beside else Watches(wheel)
+        self._splicer: Splicer = beside._splicer if beside else Splicer(loop)
+        self.splicer: Splicer | None = None
+        """Moves large bodies; None: they are copied."""
         self.misroutes: Misroutes = beside.misroutes if beside else Misroutes()
         self.front: Front | None = None
         """What the listener does by itself; None: nothing."""
@@ -201,6 +207,7 @@ class ProxyHandler:
         self.generation = generation
         plain = self.front is None and generation.ids is None
         self._exchange = partial(Exchange if plain else FrontExchange, self)
+        self.splicer = self._splicer if generation.http.splice else None
         self.settings = generation.http
         self.keepalive_requests = generation.http.keepalive_requests
         self.keepalive_timeout = generation.http.keepalive_timeout
@@ -250,6 +257,10 @@ class ProxyHandler:
                 self._other_scheme = self._whole._another(front, scheme)
             handler = self._other_scheme
         return Located(addresses, address, port, handler)
+
+    def close(self) -> None:
+        """The process ends: give up what is kept for later."""
+        self._splicer.close()
 
     def refuse(self, client: ClientConnection, error: DownstreamError, head: bytes) -> None:
         """Answer a head that was not accepted, log it, and close."""

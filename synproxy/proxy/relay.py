@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from synproxy.core.limits import SPLICED_BODY
 from synproxy.core.record import Attempt
 from synproxy.core.response import BY_CHUNKS, BY_CLOSE
 from synproxy.proxy.answers import connection_end, date_line
@@ -97,6 +98,13 @@ class Relay(Request):
             client.write(out[0] if len(out) == 1 else b"".join(out))
         if done:
             self._finish()
+        elif self._encode is None and self.server is not None:
+            unread = self.server.unread
+            if unread >= SPLICED_BODY:
+                self._much_to_come(unread)
+
+    def _much_to_come(self, unread: int) -> None:
+        """So many bytes of the body have not come yet, and are to go out as they are."""
 
     def _doubt(self, head: ResponseHead, pieces: list[bytes], done: bool) -> bool:
         """Whether an answer is held back, since it may tell of a wrong route."""

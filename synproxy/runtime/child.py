@@ -356,6 +356,7 @@ class Child:
         for connection in list(connections):
             connection.transport.abort()
         self.handler.generation.retire()
+        self.handler.close()
         await asyncio.sleep(0)
         self._timer.cancel()
 

@@ -213,6 +213,16 @@ class ServerConnection(asyncio.Protocol):
             if self.state != _IDLE:
                 self._set_deadline(self._rules.read_timeout)
 
+    @property
+    def unread(self) -> int:
+        """Bytes of a body of a known length that have not come yet."""
+        return self._remaining if self.state == _LENGTH else 0
+
+    def moved(self, size: int) -> None:
+        """So many bytes of such a body went by, not through here; the next may take their time."""
+        self._remaining -= size
+        self._set_deadline(self._rules.read_timeout)
+
     def write_eof(self) -> None:
         """Half-close a tunnel."""
         if self.transport.can_write_eof():

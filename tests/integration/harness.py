@@ -224,6 +224,7 @@ class Proxy:
         self.handler.watches.drain()
         for _ in range(5):
             await asyncio.sleep(0)
+        self.handler.close()
 
     def connection(self) -> asyncio.Protocol:
         """For a client that has come."""
