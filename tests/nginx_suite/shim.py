@@ -25,7 +25,7 @@ from synproxy.nginx.importer import import_nginx
 from synproxy.nginx.tree import Configuration, Directive, read
 from tests.support.nginx import find_nginx
 
-START_DEADLINE = 8.0
+START_DEADLINE = 25.0
 
 
 def main() -> int:
@@ -84,7 +84,9 @@ class _Stage:
         )
         if (notes := os.environ.get("SYNPROXY_SHIM_NOTES")) is not None:
             with Path(notes).open("a") as file:
-                file.writelines(f"{one.directive.name}\n" for one in imported.findings)
+                file.writelines(
+                    f"`{one.directive.name}`: {one.meaning}\n" for one in imported.findings
+                )
         tree = yaml.safe_load(imported.text)
         tree |= {"access_log": "off", "children": 1}
         path = self._directory / f"synproxy{number}.yaml"
@@ -98,7 +100,12 @@ class _Stage:
     ) -> None:
         others = tuple(one for one in http.block or () if one.name != "server")
         alone = Directive("http", (), http.file, http.line, http.column, (*others, *rest))
-        written = [alone if one is http else one for one in configuration.directives]
+        # The pid file tells the test that all of us have started.
+        pid = Directive("pid", (str(self._directory / "rest.pid"),), "", 0, 0)
+        written = [
+            alone if one is http else pid if one.name == "pid" else one
+            for one in configuration.directives
+        ]
         path = self._directory / "rest.conf"
         path.write_text("\n".join(_lines(written)) + "\n")
         extra = extra.replace("nginx.pid", "rest.pid").replace("error.log", "rest.log")

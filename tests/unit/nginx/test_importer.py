@@ -25,6 +25,8 @@ LOST = [
     (f"if ($http_x) {{ return 403; }} {PASS}", "if", "one"),
     (f"limit_req zone=z; {PASS}", "limit_req", "one"),
     (f"add_header X-A b; {PASS}", "add_header", "one"),
+    (f"proxy_pass_request_headers off; {PASS}", "proxy_pass_request_headers", "one"),
+    (f"proxy_pass_request_body off; {PASS}", "proxy_pass_request_body", "one"),
     (f"nobody_knows this; {PASS}", "nobody_knows", "one"),
     (f"location @named {{ }} {PASS}", "location", "one"),
     (f"include missing.conf; {PASS}", "include", "one"),
