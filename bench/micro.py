@@ -25,6 +25,7 @@ from bench.lib import matrix
 from synproxy.config.loader import loads
 from synproxy.core.wheel import TimerWheel
 from synproxy.downstream.connection import ClientConnection
+from synproxy.observe.metrics import Metrics
 from synproxy.proxy.generation import Generation
 from synproxy.proxy.handler import ProxyHandler
 from synproxy.upstream.connection import ServerConnection
@@ -91,12 +92,15 @@ def requests(workload: str) -> list[bytes]:
     ]
 
 
-def prepare() -> tuple[ClientConnection, list[ServerConnection], list[bytes]]:
+def prepare(metrics: bool) -> tuple[ClientConnection, list[ServerConnection], list[bytes]]:
     """A client, an idle connection to every server, and varied answers."""
     loop = asyncio.new_event_loop()
     wheel = TimerWheel(loop.time())
     generation = Generation(loads(CONFIG, "micro"), wheel)
-    client = ClientConnection(ProxyHandler(generation, wheel, loop, None))
+    handler = ProxyHandler(generation, wheel, loop, None)
+    if metrics:
+        handler.count_in(Metrics(loop.time))
+    client = ClientConnection(handler)
     client.connection_made(cast(asyncio.Transport, Sink()))
     pool = generation.pools["normal_sync"]
     servers = [ServerConnection(pool, index) for index in range(len(pool.settings.servers))]
@@ -113,9 +117,9 @@ def prepare() -> tuple[ClientConnection, list[ServerConnection], list[bytes]]:
     return client, servers, answers
 
 
-def run(count: int, workload: str = "sync") -> float:
-    """Microseconds of CPU per request."""
-    client, servers, answers = prepare()
+def run(count: int, workload: str = "sync", *, metrics: bool = False) -> float:
+    """Microseconds of CPU per request; ``metrics``: with an admin listener that counts."""
+    client, servers, answers = prepare(metrics)
     wanted = requests(workload)
     mask = len(wanted) - 1
     client.data_received(wanted[0])
@@ -131,14 +135,14 @@ def run(count: int, workload: str = "sync") -> float:
     return used / count * 1e6
 
 
-def instructions(workload: str) -> float:
+def instructions(workload: str, metrics: bool) -> float:
     """Instructions per request: what 2,000 requests more add to a run of 1,500, in which each of
     the 512 different syncs has come before."""
     subprocess.run([sys.executable, "-c", "import bench.micro"], check=True)  # compiles modules
     counts = []
     for count in (1500, 3500):
         with tempfile.NamedTemporaryFile() as output:
-            code = f"import bench.micro; bench.micro.run({count}, {workload!r})"
+            code = f"import bench.micro; bench.micro.run({count}, {workload!r}, metrics={metrics})"
             valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={output.name}"]
             finished = subprocess.run(
                 [*valgrind, sys.executable, "-c", code],
@@ -158,18 +162,21 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--workload", choices=DIFFERENT, default="sync")
+    parser.add_argument("--metrics", action="store_true", help="count, as with an admin listener")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--instructions", action="store_true")
     args = parser.parse_args()
     if args.instructions:
-        print(f"{instructions(args.workload):,.0f} instructions per request")
+        print(f"{instructions(args.workload, args.metrics):,.0f} instructions per request")
         return
     if args.profile:
         profile = cProfile.Profile()
         profile.runcall(run, args.requests, args.workload)
         pstats.Stats(profile).sort_stats("tottime").print_stats(35)
         return
-    rounds = sorted(run(args.requests, args.workload) for _ in range(args.rounds))
+    rounds = sorted(
+        run(args.requests, args.workload, metrics=args.metrics) for _ in range(args.rounds)
+    )
     print(f"least {rounds[0]:.2f}, median {rounds[len(rounds) // 2]:.2f} us of CPU per request")
 
 

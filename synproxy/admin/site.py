@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -16,6 +17,7 @@ from synproxy.admin.exposition import families
 from synproxy.admin.page import POLICY, page
 from synproxy.admin.processes import process_families
 from synproxy.core.redact import redact
+from synproxy.runtime.control import ControlError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,7 +33,9 @@ _LONGEST: Final = 8192
 class Site:
     """The pages of one process."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: Observer, *, writable: bool) -> None:
+        """``writable``: who can connect may change things."""
+        self._writable = writable
         self._observer = observer
         self._explainer = Explainer()
 
@@ -47,7 +51,34 @@ class Site:
             ("/healthz", self._healthz),
         ):
             app.router.add_get(path, handler)
+        for name in ("drain", "undrain", "maintenance"):
+            app.router.add_post(f"/{name}", partial(self._change, name))
         return app
+
+    # --- for operators
+
+    async def _change(self, name: str, request: web.Request) -> web.Response:
+        """As the command of that name; the body is JSON with its arguments."""
+        if not self._writable:
+            text = "changes need the UNIX socket, or a client certificate (admin.tls)\n"
+            raise web.HTTPForbidden(text=text)
+        # What a page in a browser can send to a stranger has another type, or this field.
+        if request.content_type != "application/json" or "Origin" in request.headers:
+            raise web.HTTPUnsupportedMediaType(text="expected application/json\n")
+        source = self._observer.source
+        try:
+            arguments = dict(await request.json())
+            if name == "maintenance":
+                done = await source.maintain(arguments)
+            else:
+                change = source.drain if name == "drain" else source.undrain
+                done = await change(str(arguments["server"]))
+        except (ValueError, TypeError, KeyError):
+            wanted = '"on"' if name == "maintenance" else '"server"'
+            raise web.HTTPBadRequest(text=f"expected JSON with {wanted}\n") from None
+        except ControlError as error:
+            raise web.HTTPBadRequest(text=f"{error}\n") from None
+        return web.json_response(done, dumps=_readable)
 
     # --- for people
 

@@ -18,7 +18,7 @@ from email.utils import parsedate_tz
 from pathlib import Path
 from typing import Any
 
-from synproxy.config.model import Certificate, Tls, UpstreamTls
+from synproxy.config.model import AdminTls, Certificate, Tls, UpstreamTls
 
 _VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 _NO_CHECK_TIME = 0x200000
@@ -53,11 +53,10 @@ class Pair:
     """When it ends, a unix time in seconds."""
 
 
-def server_context(tls: Tls, *, client_ca: str | None = None) -> ssl.SSLContext:
-    """The settings of a listener, without a certificate. ``client_ca``: a PEM file with the
-    authorities whose certificates clients must show (nginx ``ssl_verify_client on``).
+def server_context(tls: Tls) -> ssl.SSLContext:
+    """The settings of a listener, without a certificate.
 
-    :raises CertificateError: for ``ciphers`` and ``client_ca``.
+    :raises CertificateError: for ``ciphers``.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[tls.min_version]
@@ -72,9 +71,19 @@ def server_context(tls: Tls, *, client_ca: str | None = None) -> ssl.SSLContext:
         raise CertificateError(
             "ciphers", tls.ciphers, "expected names of ciphers that OpenSSL knows"
         ) from None
-    if client_ca is not None:
-        context.verify_mode = ssl.CERT_REQUIRED
-        _trust(context, "client_ca", client_ca)
+    return context
+
+
+def admin_context(tls: AdminTls) -> ssl.SSLContext:
+    """Of the admin listener, with its certificate; clients must show one, too.
+
+    :raises CertificateError: for a file.
+    """
+    files = Certificate(certificate=tls.certificate, key=tls.key)
+    context = server_context(Tls(certificates=(files,)))
+    load_pair(context, files, read_pems([files]))
+    context.verify_mode = ssl.CERT_REQUIRED
+    _trust(context, "client_ca", tls.client_ca)
     return context
 
 

@@ -740,16 +740,32 @@ class Limits(Section):
     in ``trusted_proxies`` and ``proxy_protocol`` never are, and neither are UNIX sockets."""
 
 
+class AdminTls(Section):
+    """TLS at the admin listener, for other machines."""
+
+    certificate: FilePath
+    """The certificate, and after it those that lead to its authority."""
+    key: FilePath
+    """Its private key, without a passphrase."""
+    client_ca: FilePath
+    """The authorities whose certificates clients must show (nginx ``ssl_client_certificate`` with
+    ``ssl_verify_client on``); nobody else may read, and those who may also change things."""
+
+
 class Admin(Section):
     """Where the main process tells what synproxy does. May be written as a bare address.
 
-    Who can connect may read; of a UNIX socket only our user and root can.
+    Who can connect may read; of a UNIX socket only our user and root can. They may also drain
+    servers and begin maintenance, which over TCP needs a client certificate.
     """
 
     shorthand: ClassVar[str | None] = "listen"
 
     listen: Annotated[str, BeforeValidator(_port_as_text)]
-    """``unix:/run/synproxy/admin.sock`` or ``127.0.0.1:9109``: GET /metrics and /status."""
+    """``unix:/run/synproxy/admin.sock`` or ``127.0.0.1:9109``: the status page, GET /metrics and
+    more (docs/status.md)."""
+    tls: AdminTls | None = None
+    """Certificates, of both sides; absent: plain http."""
 
 
 class Config(Section):

@@ -6,6 +6,7 @@ YAML, and leaves every value of a wrong type to the model.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -66,6 +67,7 @@ class _Checker:
 
     def check(self) -> None:
         self._check_listeners()
+        self._check_admin()
         self._check_regexes(("http", "gzip", "disable"))
         self._check_proxy(("proxy",), self._tree.get("proxy"))
         for name, allowlist in self._allowlists.items():
@@ -122,6 +124,24 @@ class _Checker:
     def _check_network(self, path: Path, value: str) -> None:
         if value != "all":
             check_network(self._document, path, value, '"all" or "unix:"')
+
+    def _check_admin(self) -> None:
+        admin = self._tree.get("admin")
+        text = _member(admin, "listen")
+        if isinstance(text, bool) or not isinstance(text, str | int):
+            return
+        path: Path = ("admin", "listen") if isinstance(admin, dict) else ("admin",)
+        try:
+            address = parse_listen(str(text))
+        except ValueError as error:
+            self._document.at_value(path, f"listen: {_reason(error)}, got {quoted(str(text))}")
+            return
+        for index, listener in enumerate(_items(self._tree.get("listeners"))):
+            with contextlib.suppress(ValueError):
+                if parse_listen(str(_member(listener, "listen"))) == address:
+                    line = self._document.place(("listeners", index)).line
+                    message = f"{quoted(str(text))} is where clients connect"
+                    self._document.at_value(path, message, f"see line {line}")
 
     # Regexes and templates
 

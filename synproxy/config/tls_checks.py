@@ -13,13 +13,14 @@ from pydantic import ValidationError
 
 from synproxy.config.certificates import (
     CertificateError,
+    admin_context,
     client_context,
     load_pair,
     read_pems,
     server_context,
 )
 from synproxy.config.document import Document, Path
-from synproxy.config.model import Tls, UpstreamTls
+from synproxy.config.model import AdminTls, Tls, UpstreamTls
 from synproxy.config.wording import quoted
 
 
@@ -28,6 +29,7 @@ def check_tls(document: Document, *, files: bool) -> None:
     tree = document.value
     if not isinstance(tree, dict):
         return
+    _check_admin(document, tree.get("admin"), files)
     listeners, pools = tree.get("listeners"), tree.get("pools")
     for index, listener in enumerate(listeners if isinstance(listeners, list) else ()):
         if isinstance(listener, dict):
@@ -35,6 +37,24 @@ def check_tls(document: Document, *, files: bool) -> None:
     for name, pool in (pools if isinstance(pools, dict) else {}).items():
         if isinstance(pool, dict) and pool.get("tls") not in (None, False, "off"):
             _check_pool(document, ("pools", name), pool, files)
+
+
+def _check_admin(document: Document, admin: object, files: bool) -> None:
+    if not isinstance(admin, dict) or admin.get("tls") is None:
+        return
+    listen = admin.get("listen")
+    if isinstance(listen, str) and listen.startswith("unix:"):
+        message = f"tls: {quoted(listen)} is on this machine"
+        document.at_value(("admin", "tls"), message, "TLS is for an address and a port")
+    try:
+        tls = AdminTls.model_validate(admin["tls"])
+    except ValidationError:
+        return
+    if files:
+        try:
+            admin_context(tls)
+        except CertificateError as error:
+            document.at_value(("admin", "tls", error.field), _told(error))
 
 
 def _check_listener(

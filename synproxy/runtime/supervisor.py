@@ -48,8 +48,8 @@ class Service(Protocol):
     async def start(self, supervisor: Supervisor) -> None:
         """Begin, when the children serve. OSError makes the start of synproxy fail."""
 
-    async def reload(self, config: Config) -> None:
-        """Another configuration is in use."""
+    async def reload(self, config: Config) -> str:
+        """Another configuration is in use. Why it cannot follow, or nothing."""
 
     async def stop(self) -> None:
         """The end; children still answer."""
@@ -350,13 +350,17 @@ class Supervisor:
                 _log.error("reload failed, the old configuration stays: %s", self.failure)
                 systemd.ready(self.status())
                 return self.failure
-            self.reloads += 1
             self.loaded = time.time()
-            for service in self._services:
-                await service.reload(self.config)
-            _log.info("reloaded: %s", self.status())
+            reasons = [await service.reload(self.config) for service in self._services]
+            self.failure = "; ".join(filter(None, reasons))
+            if self.failure:
+                self.failed_reloads += 1
+                _log.error("reloaded, but for this: %s", self.failure)
+            else:
+                self.reloads += 1
+                _log.info("reloaded: %s", self.status())
             self._tell_ready()
-            return ""
+            return self.failure
 
     async def _reload(self) -> str:
         opened: list[str] = []
