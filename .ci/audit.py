@@ -40,7 +40,9 @@ def main() -> int:
         for hole in one.get("vulns", [])
     ]
     skipped = [one["name"] for one in found if "skip_reason" in one]
-    print("\n".join(holes) or f"{len(found) - len(skipped)} dependencies without a known hole")
+    known = len(found) - len(skipped)
+    if known:
+        print("\n".join(holes) or f"{known} dependencies without a known hole")
     if holes:
         return 1
     return not_audited(f"it does not know {', '.join(skipped)}") if skipped else 0
