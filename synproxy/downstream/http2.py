@@ -376,13 +376,15 @@ class Http2Connection(asyncio.Protocol):
         stream = Http2Stream(self, number, self._initial_window, STREAM_WINDOW, complete=end)
         self.streams[number] = stream
         settings = handler.settings
+        buffers = settings.large_client_header_buffers
         max_count = settings.max_header_count
         pseudo: dict[bytes, bytes] = {}
         try:
             asked = Fields(
                 fields,
-                max_line=settings.large_client_header_buffers.size,
+                max_line=buffers.size,
                 max_count=max_count,
+                max_size=buffers.number * buffers.size,
             )
             pseudo = asked.pseudo
             regular = asked.regular
