@@ -4,7 +4,8 @@ Both transports are fakes that throw away what is written, so that no system cal
 process blurs the figure; run it before and after a change to the hot path.
 `python -m bench.micro --profile` lists the functions, `--instructions` counts instructions under
 callgrind (Debian's valgrind), which other programs on the machine do not touch. `--workload send`
-is a PUT with a body, to another path and of another length than the one before.
+is a PUT with a body, to another path and of another length than the one before, `--workload http2`
+a sync on a stream of its own.
 """
 
 from __future__ import annotations
@@ -21,14 +22,18 @@ import tempfile
 import time
 from typing import cast
 
+import hpack
+
 from bench.lib import matrix
 from synproxy.config.loader import loads
 from synproxy.core.wheel import TimerWheel
 from synproxy.downstream.connection import ClientConnection
+from synproxy.downstream.http2 import Http2Connection
 from synproxy.observe.metrics import Metrics
 from synproxy.proxy.generation import Generation
 from synproxy.proxy.handler import ProxyHandler
 from synproxy.upstream.connection import ServerConnection
+from synproxy.wire import http2
 
 CONFIG = """\
 listeners: ["127.0.0.1:8008"]
@@ -53,7 +58,7 @@ routes:
     location: "~ ^/_matrix/client/(api/v1|r0|v3|unstable)/rooms/.*/send"
     pool: normal_sync
 """
-DIFFERENT = {"sync": 512, "send": 8192}
+DIFFERENT = {"sync": 512, "send": 8192, "http2": 512}
 """How many different requests there are: as many as a memo of decisions forgets between two."""
 
 
@@ -92,7 +97,26 @@ def requests(workload: str) -> list[bytes]:
     ]
 
 
-def prepare(metrics: bool) -> tuple[ClientConnection, list[ServerConnection], list[bytes]]:
+def blocks(heads: list[bytes]) -> list[bytes]:
+    """The same requests for HTTP/2, packed as nghttp2 does: all but the path is in its table."""
+    encoder = hpack.Encoder()
+    packed = []
+    for head in heads:
+        start, *lines = head.decode().rstrip().split("\r\n")
+        method, path, _ = start.split(" ")
+        fields = [line.split(": ", 1) for line in lines]
+        named = {name.lower(): value for name, value in fields}
+        named.pop("connection", None)
+        host = named.pop("host")
+        pseudo = [(":method", method), (":scheme", "https"), (":authority", host)]
+        path_field = hpack.NeverIndexedHeaderTuple(":path", path)
+        packed.append(encoder.encode([*pseudo, path_field, *named.items()]))
+    return packed
+
+
+def prepare(
+    workload: str, metrics: bool
+) -> tuple[ClientConnection | Http2Connection, list[ServerConnection], list[bytes]]:
     """A client, an idle connection to every server, and varied answers."""
     loop = asyncio.new_event_loop()
     wheel = TimerWheel(loop.time())
@@ -100,8 +124,11 @@ def prepare(metrics: bool) -> tuple[ClientConnection, list[ServerConnection], li
     handler = ProxyHandler(generation, wheel, loop, None)
     if metrics:
         handler.count_in(Metrics(loop.time))
-    client = ClientConnection(handler)
+    client = Http2Connection(handler) if workload == "http2" else ClientConnection(handler)
     client.connection_made(cast(asyncio.Transport, Sink()))
+    if workload == "http2":
+        window = http2.window_update(0, 2**30)
+        client.data_received(http2.PREFACE + http2.settings({}) + window)
     pool = generation.pools["normal_sync"]
     servers = [ServerConnection(pool, index) for index in range(len(pool.settings.servers))]
     for server in servers:
@@ -119,9 +146,11 @@ def prepare(metrics: bool) -> tuple[ClientConnection, list[ServerConnection], li
 
 def run(count: int, workload: str = "sync", *, metrics: bool = False) -> float:
     """Microseconds of CPU per request; ``metrics``: with an admin listener that counts."""
-    client, servers, answers = prepare(metrics)
-    wanted = requests(workload)
+    client, servers, answers = prepare(workload, metrics)
+    wanted = requests("sync" if workload == "http2" else workload)
     mask = len(wanted) - 1
+    if workload == "http2":
+        return _run_http2(count, client, servers, blocks(wanted), answers)
     client.data_received(wanted[0])
     (server,) = [server for server in servers if server.sink is not None]
     server.data_received(answers[0])
@@ -129,6 +158,32 @@ def run(count: int, workload: str = "sync", *, metrics: bool = False) -> float:
     for number in range(count):
         client.data_received(wanted[number & mask])
         server.data_received(answers[number & 511])
+    used = time.process_time() - started
+    assert client.requests == count + 1
+    assert server.requests == count + 1
+    return used / count * 1e6
+
+
+def _run_http2(
+    count: int,
+    client: ClientConnection | Http2Connection,
+    servers: list[ServerConnection],
+    packed: list[bytes],
+    answers: list[bytes],
+) -> float:
+    whole = http2.END_HEADERS | http2.END_STREAM
+    client.data_received(http2.frame(http2.HEADERS, whole, 1, packed[0]))
+    (server,) = [server for server in servers if server.sink is not None]
+    server.data_received(answers[0])
+    mask = len(packed) - 1
+    started = time.process_time()
+    for number in range(1, count + 1):
+        # One block in 512 has more than an index for what is in the table since the first.
+        block = packed[number & mask or 1]
+        client.data_received(http2.frame(http2.HEADERS, whole, 2 * number + 1, block))
+        server.data_received(answers[number & 511])
+        if not number & 65535:
+            client.data_received(http2.window_update(0, 2**26))
     used = time.process_time() - started
     assert client.requests == count + 1
     assert server.requests == count + 1
