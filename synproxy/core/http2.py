@@ -23,6 +23,9 @@ _OF_CONNECTIONS: Final = frozenset(
 )
 """RFC 9113 section 8.2.2."""
 _SCHEMES: Final = (b"https", b"http")
+_PATH: Final = re.compile(rb"/[!\"$-~]{0,4000}")
+"""As ``core.target.check_target``, and shorter than a line may be where heads are remembered."""
+_new_tuple: Final = tuple.__new__
 
 
 class MalformedError(DownstreamError):
@@ -41,12 +44,7 @@ class Fields:
     __slots__ = ("authority", "line", "pseudo", "regular")
 
     def __init__(
-        self,
-        fields: Sequence[tuple[bytes, bytes]],
-        *,
-        max_line: int,
-        max_count: int,
-        max_size: int,
+        self, fields: Sequence[tuple[bytes, bytes]], *, max_line: int, max_count: int
     ) -> None:
         pseudo: dict[bytes, bytes] = {}
         start = 0
@@ -63,14 +61,17 @@ class Fields:
         self.authority = pseudo.get(b":authority", b"")
         if len(self.regular) > max_count:
             raise DownstreamError(431, f"more than {max_count} header fields")
-        size = 0
         for name, value in self.regular:
-            length = len(name) + len(value) + 4
-            size += length
-            if length > max_line:
+            if len(name) + len(value) + 4 > max_line:
                 raise DownstreamError(431, f"a header field of more than {max_line} bytes")
-        if size > max_size:
-            raise DownstreamError(431, f"a head of more than {max_size} bytes")
+
+
+def usual_line(method: bytes, path: bytes) -> RequestLine | None:
+    """The line of a request with a method that was accepted before, if its path is the usual kind;
+    None says nothing."""
+    if _PATH.fullmatch(path) is None:
+        return None
+    return _new_tuple(RequestLine, (method, path, b"", 1))
 
 
 def _request_line(pseudo: dict[bytes, bytes], max_line: int) -> RequestLine:

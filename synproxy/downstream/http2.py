@@ -10,7 +10,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from synproxy.core.http2 import Fields, MalformedError, check_trailers, judge_fields
+from synproxy.core.http2 import Fields, MalformedError, check_trailers, judge_fields, usual_line
 from synproxy.core.wheel import NEVER
 from synproxy.downstream.connection import ClientConnection, Handler
 from synproxy.downstream.http2_stream import Http2Stream
@@ -33,6 +33,8 @@ _PATIENCE: Final = 400
 once."""
 _PATIENCE_RATE: Final = 20.0
 """And how many more each second."""
+_USUAL_LINE: Final = 4096
+"""Bytes of a request line for which a configuration has room that remembers heads at all."""
 _RESET_IDS: Final = 256
 """Streams that we have reset and of which frames may still be on their way."""
 
@@ -57,7 +59,6 @@ class Http2Connection(asyncio.Protocol):
     for a client of HTTP/1.1 (prior knowledge, RFC 9113 section 3.3)."""
 
     __slots__ = (
-        "_block",
         "_continued",
         "_credit",
         "_decoder",
@@ -67,6 +68,7 @@ class Http2Connection(asyncio.Protocol):
         "_initial_window",
         "_irritation",
         "_irritation_at",
+        "_known",
         "_last",
         "_leaving",
         "_lingering",
@@ -74,7 +76,6 @@ class Http2Connection(asyncio.Protocol):
         "_reader",
         "_ready",
         "_receive_window",
-        "_regular",
         "_reset_ids",
         "_start",
         "deadline",
@@ -125,9 +126,9 @@ class Http2Connection(asyncio.Protocol):
         self._reader = FrameReader()
         buffers = handler.settings.large_client_header_buffers
         self._decoder = FieldDecoder(2 * buffers.number * buffers.size)
-        self._regular: tuple[object, ...] | None = None
-        self._block: HeaderBlock | None = None
-        """What was made of those fields, which often come again."""
+        self._known: tuple[list[tuple[bytes, bytes]], int, RequestLine, HeaderBlock] | None = None
+        """The fields of a request without a body, where its path is among them, and what was made
+        of them: they often come again, all but the path."""
         self._ready: dict[Http2Stream, None] = {}
         """Streams with bytes to send, the one whose turn it is first."""
         self._reset_ids: dict[int, None] = {}
@@ -375,33 +376,48 @@ class Http2Connection(asyncio.Protocol):
         self.deadline = NEVER
         stream = Http2Stream(self, number, self._initial_window, STREAM_WINDOW, complete=end)
         self.streams[number] = stream
-        settings = handler.settings
-        buffers = settings.large_client_header_buffers
-        max_count = settings.max_header_count
-        pseudo: dict[bytes, bytes] = {}
-        try:
-            asked = Fields(
-                fields,
-                max_line=buffers.size,
-                max_count=max_count,
-                max_size=buffers.number * buffers.size,
-            )
-            pseudo = asked.pseudo
-            regular = asked.regular
-            block = self._block
-            if block is None or not end or (asked.authority, *regular) != self._regular:
-                block = judge_fields(regular, asked.authority, body=not end, max_count=max_count)
-                if end:
-                    self._block = block
-                    self._regular = (asked.authority, *regular)
-        except DownstreamError as error:
-            handler.refuse_http2(stream, error, pseudo or dict(fields))
-            if isinstance(error, MalformedError):
-                self._fail_stream(stream, wire.PROTOCOL_ERROR)
-            return
+        known = self._again(fields) if end else None
+        if known is None:
+            try:
+                known = self._judge(fields, end)
+            except DownstreamError as error:
+                handler.refuse_http2(stream, error, dict(fields))
+                if isinstance(error, MalformedError):
+                    self._fail_stream(stream, wire.PROTOCOL_ERROR)
+                return
         if self.requests >= handler.keepalive_requests or handler.draining:
             self.go_away()
-        stream.begin(handler.begin_http2(stream, asked.line, block), block)
+        line, block = known
+        stream.begin(handler.begin_http2(stream, line, block), block)
+
+    def _again(self, fields: list[tuple[bytes, bytes]]) -> tuple[RequestLine, HeaderBlock] | None:
+        """What was made of the same fields before, but for the path."""
+        if self._known is None:
+            return None
+        last, place, line, block = self._known
+        if len(fields) != len(last) or fields[place][0] != b":path":
+            return None
+        if fields[:place] != last[:place] or fields[place + 1 :] != last[place + 1 :]:
+            return None
+        usual = usual_line(line.method, fields[place][1])
+        return None if usual is None else (usual, block)
+
+    def _judge(
+        self, fields: list[tuple[bytes, bytes]], end: bool
+    ) -> tuple[RequestLine, HeaderBlock]:
+        settings = self._handler.settings
+        buffers = settings.large_client_header_buffers
+        max_count = settings.max_header_count
+        asked = Fields(fields, max_line=buffers.size, max_count=max_count)
+        if sum(len(name) + len(value) + 4 for name, value in fields) > (
+            buffers.number * buffers.size
+        ):
+            raise DownstreamError(431, f"a head of more than {buffers.number * buffers.size} bytes")
+        block = judge_fields(asked.regular, asked.authority, body=not end, max_count=max_count)
+        if end and buffers.size >= _USUAL_LINE:
+            place = next(at for at, field in enumerate(fields) if field[0] == b":path")
+            self._known = fields, place, asked.line, block
+        return asked.line, block
 
     def _read_trailers(
         self, stream: Http2Stream, fields: list[tuple[bytes, bytes]], *, end: bool

@@ -374,3 +374,11 @@ async def test_a_trusted_proxy_says_whose_request_it_is(sockets: Path) -> None:
             assert await client.answer(stream) == (200, b"ok")
         records = await proxy.logged(2)
         assert [record.remote_addr for record in records] == [b"192.0.2.1", b"192.0.2.2"]
+
+
+async def test_a_head_is_as_long_as_in_http1_at_most(sockets: Path) -> None:
+    async with ScriptedServer(sockets / "a") as server, Http2Proxy.to(server) as proxy:
+        client = await proxy.http2()
+        fields = [(b"x-%d" % number, b"v" * 4000) for number in range(9)]  # of 4 times 8 KiB
+        status, body = await client.answer(await client.ask(b"/x", *fields))
+        assert (status, b"M_TOO_LARGE" in body) == (431, True)

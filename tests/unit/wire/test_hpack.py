@@ -78,3 +78,21 @@ def test_a_bomb_is_not_unpacked() -> None:
     with pytest.raises(Http2Error) as error:
         FieldDecoder(128 * 1024).decode(bomb)
     assert error.value.code == ENHANCE_YOUR_CALM
+
+
+@given(data=st.data())
+def test_any_block_is_read_or_refused_as_the_library_does(data: st.DataObject) -> None:
+    """Bytes at random, in the middle of good blocks: both give the same fields, or both refuse."""
+    encoder, ours, theirs = hpack.Encoder(), FieldDecoder(1 << 20), hpack.Decoder(1 << 20)
+    for _ in range(data.draw(st.integers(1, 4))):
+        fields = data.draw(st.lists(st.tuples(NAMES, st.binary(max_size=50)), max_size=5))
+        good = encoder.encode(fields, huffman=data.draw(st.booleans()))
+        at = data.draw(st.integers(0, len(good)))
+        block = good[:at] + data.draw(st.binary(max_size=6)) + good[at:]
+        try:
+            wanted = [(name, value) for name, value in theirs.decode(block, raw=True)]
+        except (hpack.HPACKError, IndexError, ValueError):
+            with pytest.raises(Http2Error):
+                ours.decode(block)
+            return
+        assert ours.decode(block) == wanted
