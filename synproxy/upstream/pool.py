@@ -11,9 +11,10 @@ import asyncio
 import errno
 import re
 import socket
+from ssl import SSLError
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from synproxy.config.certificates import CertificateError, client_context
+from synproxy.config.certificates import CertificateError, client_context, openssl_reason
 from synproxy.core.balance import Balancer
 from synproxy.core.health import Status
 from synproxy.core.limits import EXHAUSTED
@@ -93,7 +94,7 @@ class Connecting:
             raise
         except OSError as error:
             self._wheel.forget(self)
-            self._failed(_kind_of(error), error.strerror or type(error).__name__)
+            self._failed(_kind_of(error), _reason(error))
             return
         self._wheel.forget(self)
         waiter, self.waiter = self.waiter, None
@@ -412,6 +413,12 @@ async def _open_unix(
         raise
     _, connection = await loop.create_unix_connection(factory, sock=sock)
     return connection
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, SSLError):
+        return openssl_reason(error)
+    return error.strerror or type(error).__name__
 
 
 def _kind_of(error: OSError) -> Failure:

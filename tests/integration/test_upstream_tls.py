@@ -92,12 +92,14 @@ async def test_a_name_is_that_of_the_certificate(
 
 @pytest.mark.parametrize(("tls", "status"), [({"ca": ...}, 502), ({"verify": "off"}, 200)])
 async def test_a_certificate_that_has_ended_is_none(
-    tls: dict[str, Any], status: int, tmp_path: Path
+    tls: dict[str, Any], status: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tls["server_name"] = "worker.example"
     async with tls_server(tmp_path, "worker.example", days=-1, **tls) as proxy:
         client = await proxy.client(GET)
         assert (await client.received())[0] == status
+    told = "connect: certificate verify failed: certificate has expired, pool pool, " in caplog.text
+    assert told == (status == 502)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
