@@ -97,7 +97,15 @@ check: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/uv lock --quiet --check
 	$(SPHINX) -b dummy docs build/docs/dummy
+	$(MAKE) --no-print-directory audit
+
+# Known holes in what is locked, asked of PyPI; skipped loudly where that cannot be reached.
+.PHONY: audit
+audit: .venv/.ready
+	@$(BIN)/uv sync --quiet --frozen --inexact --group audit --python $(BIN)/python
+	$(BIN)/python .ci/audit.py
 
 # The site in build/docs/html, and the manual pages in build/docs/man.
 .PHONY: docs completions

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -139,7 +140,7 @@ def _annotation(field: FieldInfo) -> object:
 
 def _type(annotation: object) -> str:
     if isinstance(annotation, type) and issubclass(annotation, model.Section):
-        return "section"
+        return f"[section](#{_anchor(_paths()[annotation])})"
     if annotation in _UNIT_OF_TYPE:
         return _UNIT_OF_TYPE[annotation]
     origin, args = get_origin(annotation), get_args(annotation)
@@ -159,7 +160,19 @@ def _type(annotation: object) -> str:
     raise TypeError(f"no word for {annotation}")
 
 
+@cache
+def _paths() -> dict[type[model.Section], str]:
+    return {section: path for path, section in _sections()}
+
+
+def _anchor(path: str) -> str:
+    """Of the heading, as GitHub and MyST make them."""
+    return re.sub(r"[^a-z0-9_-]", "", path.lower())
+
+
 def _plural(noun: str) -> str:
+    if noun.startswith("[section]"):
+        return noun.replace("[section]", "[sections]")
     return noun if noun in ("text", "anything") or "`" in noun else f"{noun}s"
 
 

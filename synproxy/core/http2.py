@@ -44,7 +44,12 @@ class Fields:
     __slots__ = ("authority", "line", "pseudo", "regular")
 
     def __init__(
-        self, fields: Sequence[tuple[bytes, bytes]], *, max_line: int, max_count: int
+        self,
+        fields: Sequence[tuple[bytes, bytes]],
+        *,
+        max_line: int,
+        max_count: int,
+        max_size: int,
     ) -> None:
         pseudo: dict[bytes, bytes] = {}
         start = 0
@@ -61,9 +66,14 @@ class Fields:
         self.authority = pseudo.get(b":authority", b"")
         if len(self.regular) > max_count:
             raise DownstreamError(431, f"more than {max_count} header fields")
+        size = 0
         for name, value in self.regular:
-            if len(name) + len(value) + 4 > max_line:
+            length = len(name) + len(value) + 4
+            size += length
+            if length > max_line:
                 raise DownstreamError(431, f"a header field of more than {max_line} bytes")
+        if size > max_size:
+            raise DownstreamError(431, f"a head of more than {max_size} bytes")
 
 
 def usual_line(method: bytes, path: bytes) -> RequestLine | None:

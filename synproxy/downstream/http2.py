@@ -408,11 +408,12 @@ class Http2Connection(asyncio.Protocol):
         settings = self._handler.settings
         buffers = settings.large_client_header_buffers
         max_count = settings.max_header_count
-        asked = Fields(fields, max_line=buffers.size, max_count=max_count)
-        if sum(len(name) + len(value) + 4 for name, value in fields) > (
-            buffers.number * buffers.size
-        ):
-            raise DownstreamError(431, f"a head of more than {buffers.number * buffers.size} bytes")
+        asked = Fields(
+            fields,
+            max_line=buffers.size,
+            max_count=max_count,
+            max_size=buffers.number * buffers.size,
+        )
         block = judge_fields(asked.regular, asked.authority, body=not end, max_count=max_count)
         if end and buffers.size >= _USUAL_LINE:
             place = next(at for at, field in enumerate(fields) if field[0] == b":path")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from synproxy.core.client_address import ClientAddresses
     from synproxy.core.head import HeaderBlock, RequestLine
     from synproxy.core.wheel import TimerWheel
+    from synproxy.downstream.client import Client as ExchangeClient
     from synproxy.downstream.http2_stream import Http2Stream
     from synproxy.errors import DownstreamError, UpstreamError
     from synproxy.proxy.front import Front
@@ -242,7 +243,7 @@ class ProxyHandler:
             client.remote_addr = located.address
             handler = located.handler
         # A stream has all that an exchange asks of its client, but tunnels, which it never begins.
-        return Http2Exchange(handler, cast("ClientConnection", client), line, block)
+        return Http2Exchange(handler, cast("ExchangeClient", client), line, block)
 
     def _locate(self, client: Client, block: HeaderBlock) -> Located:
         addresses = self._addresses

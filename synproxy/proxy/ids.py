@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from synproxy.config.model import Allowlist, RequestId
     from synproxy.core.head import HeaderBlock
-    from synproxy.downstream.connection import ClientConnection
+    from synproxy.downstream.client import Client
 
 _WELL_FORMED: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 """UUIDs, ULIDs, traceparent, nginx's 32 digits. Nothing that could end a line or need quotes in a
@@ -39,7 +39,7 @@ class RequestIds:
             self._trusted = Access([(settings.trust, allowlists[settings.trust])], "all")
         self.responds = settings.respond
 
-    def of(self, block: HeaderBlock, client: ClientConnection) -> bytes:
+    def of(self, block: HeaderBlock, client: Client) -> bytes:
         """The id of a request. Whether its own counts is up to who opened the connection, not to
         whom a trusted proxy speaks for."""
         if self._trusted is not None:

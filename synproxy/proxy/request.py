@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from synproxy.core.head import HeaderBlock, RequestLine
     from synproxy.core.record import Attempt
-    from synproxy.downstream.connection import ClientConnection
+    from synproxy.downstream.client import Client
     from synproxy.proxy.answers import LocalAnswer
     from synproxy.proxy.detour import Detour
     from synproxy.proxy.generation import CompiledRoute, Generation
@@ -73,7 +73,7 @@ class Request:
     def __init__(
         self,
         handler: ProxyHandler,
-        client: ClientConnection,
+        client: Client,
         line: RequestLine,
         block: HeaderBlock,
     ) -> None:

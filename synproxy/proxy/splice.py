@@ -13,7 +13,7 @@ import fcntl
 import logging
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from synproxy.core.limits import SPLICES
 from synproxy.core.wheel import NEVER
@@ -61,13 +61,13 @@ class Splicer:
         """Move the body of an answer, of which ``size`` bytes are to come, if that can be."""
         server = exchange.server
         if server is not None and server.sink is exchange and exchange.complete:
-            self._begin(exchange, server, exchange.client, size)
+            self._begin(exchange, server, _connection(exchange), size)
 
     def upload(self, exchange: Exchange, size: int) -> None:
         """Move the body of a request, of which ``size`` bytes are to come, if that can be."""
         server = exchange.server
         if server is not None and server.sink is exchange and not exchange.status:
-            self._begin(exchange, exchange.client, server, size)
+            self._begin(exchange, _connection(exchange), server, size)
 
     def _begin(
         self,
@@ -367,6 +367,11 @@ class Splice:
     def tunnel_reply_end(self) -> bool:
         """Never, as above."""
         return False
+
+
+def _connection(exchange: Exchange) -> ClientConnection:
+    """The client's, which a stream of HTTP/2 only passes for: ``_begin`` sends it away."""
+    return cast("ClientConnection", exchange.client)
 
 
 def _descriptor(transport: asyncio.Transport) -> int:

@@ -80,10 +80,10 @@ REASONS: Final[dict[str, tuple[str, ...]]] = {
     "realip.t": (SEEN,),
     "realip_remote_addr.t": (SEEN,),
     "realip_remote_port.t": (SEEN,),
-    "upstream_hash.t": (SEEN, "`hash` without `consistent` is a ketama ring, too"),
+    "upstream_hash.t": (PATHS, STATUS, "`hash` without `consistent` is a ketama ring, too"),
     "upstream_ip_hash.t": (SEEN,),
     "upstream_keepalive.t": (PATHS,),
     "upstream_max_conns.t": (NAMED,),
     "upstream_random.t": (NAMED, "`random` is `least_conn`"),
 }
-"""Why a file fails with synproxy, in words; what was looked into, one by one."""
+"""Why a file fails with synproxy, in words: what the importer reports and the failing tests ask."""

@@ -123,7 +123,7 @@ def test_a_hundred_answers_share_the_connection_fairly() -> None:
 
 def test_a_header_block_of_many_frames_is_read() -> None:
     told = Conversation(FakeHttp2Handler(at_once=False))
-    fields = [(b"x-%d" % number, b"%d" % number * 300) for number in range(50)]
+    fields = [(b"x-%d" % number, b"%d" % number * 260) for number in range(60)]
     told.ask(*fields)
     (exchange,) = told.handler.asked
     assert [exchange.block.value(name) for name, _ in fields] == [value for _, value in fields]
@@ -434,6 +434,17 @@ def test_a_header_block_that_does_not_go_on_is_waited_for_as_a_head_is() -> None
     wire.send(frame(http2.HEADERS, http2.END_STREAM, 1, block(get())))
     wire.handler.pass_time(6.0)
     assert wire.over
+
+
+@pytest.mark.parametrize(("fields", "status"), [(4, None), (5, 431)])
+def test_a_head_is_no_longer_than_in_http_1(fields: int, status: int | None) -> None:
+    """32 KiB by ``large_client_header_buffers``; twice as much would be the end."""
+    told = Conversation(FakeHttp2Handler(at_once=False))
+    told.ask(*[(b"x-%d" % number, b"a" * 8000) for number in range(fields)])
+    assert [error.status for error in told.handler.refused] == ([status] if status else [])
+    assert told.client.gone is None
+    assert told.client.answers[told.ask()].reset is None
+    assert told.handler.asked
 
 
 @pytest.mark.parametrize("size", [3000, 4000])

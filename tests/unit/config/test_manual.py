@@ -42,7 +42,7 @@ def test_every_field_of_every_section_has_an_entry() -> None:
         (
             "pools.NAME",
             "balance",
-            "`round_robin` or `least_conn` or section; default `round_robin`",
+            "`round_robin` or `least_conn` or [section](#poolsnamebalance); default `round_robin`",
         ),
         ("pools.NAME.servers[]", "address", "text; required"),
         ("listeners[].tls", "session_tickets", "on or off; default `on`"),

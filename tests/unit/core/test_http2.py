@@ -25,7 +25,7 @@ def replaced(name: bytes, value: bytes | None) -> list[Pair]:
 
 
 def judge(fields: list[Pair], body: bool = False) -> tuple[RequestLine, HeaderBlock]:
-    asked = Fields(fields, max_line=200, max_count=5)
+    asked = Fields(fields, max_line=200, max_count=5, max_size=800)
     return asked.line, judge_fields(asked.regular, asked.authority, body=body, max_count=5)
 
 
