@@ -8,6 +8,7 @@ and is otherwise the socket's. Must not know what is spoken inside.
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from synproxy.core.wheel import NEVER, TimerWheel
@@ -59,6 +60,10 @@ class ProxyProtocolConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         endpoint = self._endpoint
+        if _has_gone(transport):
+            self._over = True
+            transport.abort()  # type: ignore[attr-defined]
+            return
         if not endpoint.trusts(self._peer.encode()):
             self._refuse("it is not one of the balancers")
             return
@@ -80,12 +85,12 @@ class ProxyProtocolConnection(asyncio.Protocol):
         self._leave()
         rest, self._buffer = self._buffer[header.size :], b""
         inside = self._endpoint.inside()
-        socket = self.transport
-        socket.set_protocol(inside)
+        transport = self.transport
+        transport.set_protocol(inside)
         if header.endpoints is None:
-            inside.connection_made(socket)
+            inside.connection_made(transport)
         else:
-            inside.connection_made(PassedOnTransport(socket, header.endpoints))
+            inside.connection_made(PassedOnTransport(transport, header.endpoints))
         if rest:
             inside.data_received(rest)
 
@@ -123,15 +128,24 @@ class ProxyProtocolConnection(asyncio.Protocol):
         """Drain: nothing to do, a header comes soon and what comes then is told."""
 
 
+def _has_gone(transport: asyncio.BaseTransport) -> bool:
+    """Whether a client has reset its connection before it was accepted, as balancers do that only
+    look whether the port is open: nobody can say any more whose it was."""
+    if transport.get_extra_info("peername") is not None:
+        return False
+    sock = transport.get_extra_info("socket")
+    return sock is not None and sock.family != socket.AF_UNIX
+
+
 class PassedOnTransport(asyncio.Transport):
     """A socket's transport, but for the name of the other end."""
 
     __slots__ = ("_ends", "_socket", "write")
 
-    def __init__(self, socket: asyncio.Transport, ends: Endpoints) -> None:
-        self._socket = socket
+    def __init__(self, transport: asyncio.Transport, ends: Endpoints) -> None:
+        self._socket = transport
         self._ends = ends
-        self.write = socket.write  # type: ignore[method-assign]  # no further call on the way
+        self.write = transport.write  # type: ignore[method-assign]  # no further call on the way
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``proxy_protocol``: what the header says; ``peername`` is the client's;

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -154,6 +156,22 @@ async def test_who_does_not_begin_with_a_header_is_refused(
     (line,) = [r.getMessage() for r in told.records if r.name == "synproxy.proxy_protocol"]
     assert line.startswith("127.0.0.1:0: refused a connection from 127.0.0.1: ")
     assert reason in line
+
+
+async def test_a_balancer_s_look_at_the_port_is_no_news(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A check resets its connection, perhaps before it is accepted: nobody knows whose it was."""
+    async with ScriptedServer(tmp_path / "s") as server, proxy_before(server, BALANCED) as proxy:
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", proxy.port)) as looking:
+                looking.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection = await proxy.client(V2 + GET)
+        peer, _ = await server.request()
+        await peer.answer()
+        assert await connection.received() == (200, b"ok")
+        assert len(proxy.handler.connections) == 1
+    assert not [one for one in caplog.records if one.name == "synproxy.proxy_protocol"]
 
 
 async def test_a_header_has_to_come_in_time(
