@@ -50,6 +50,8 @@ test-tools:
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory apt-chromium
 	@fc-list 2>/dev/null | grep -qi dejavu || $(MAKE) --no-print-directory apt-fonts-dejavu-core
 	@command -v promtool >/dev/null || $(MAKE) --no-print-directory apt-prometheus
+	@test -x /usr/sbin/haproxy || command -v haproxy >/dev/null || $(MAKE) --no-print-directory apt-haproxy
+	@command -v ip >/dev/null || $(MAKE) --no-print-directory apt-iproute2
 
 .PHONY: compile-tools
 compile-tools:
