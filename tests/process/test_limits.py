@@ -81,6 +81,11 @@ async def is_welcome(peer: Peer) -> bool:
         return False
 
 
+async def run(*command: str) -> None:
+    process = await asyncio.create_subprocess_exec(*command)
+    assert await process.wait() == 0
+
+
 both_loops = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 
 
@@ -169,3 +174,35 @@ async def test_without_descriptors_accepting_pauses_and_goes_on(sockets: Path, l
         lines = proxy.log.read_text()
         assert lines.count("exhausted: Too many open files") == 1
         assert lines.count(told) <= 5
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+async def test_a_full_disk_costs_lines_of_the_log_and_no_request(sockets: Path) -> None:
+    """The log is on a file system of 64 kB, full but for a few lines; then there is room again."""
+    disk = sockets / "disk"
+    disk.mkdir()
+    await run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk))
+    try:
+        disk.chmod(0o755)
+        (disk / "other").write_bytes(bytes(60 * 1024))
+        config = CONFIG.replace("access_log: off", f"access_log: {{path: {disk}/log, flush: 50ms}}")
+        with Synproxy(sockets, config, {"@LIMITS@": ""}) as proxy:
+            clients = Clients(proxy)
+            client = await clients.connect()
+            for _ in range(100):
+                assert await is_served(client)
+            told = "No space left on device; lines are lost"
+            await becomes_true(lambda: told in proxy.log.read_text())
+            for _ in range(100):
+                assert await is_served(client)
+            (disk / "other").unlink()
+            lines = (disk / "log").read_bytes()
+            while (disk / "log").stat().st_size <= len(lines):
+                assert await is_served(client)
+                await asyncio.sleep(0.02)
+            await clients.close(client)
+        assert proxy.log.read_text().count(told) == 1
+        written = (disk / "log").read_text().splitlines()
+        assert all(line.startswith("127.0.0.1 - - [") for line in written if line)
+    finally:
+        await run("umount", str(disk))
