@@ -140,6 +140,7 @@ class Child:
         self._names.follow(config)
         self._listen(order["sockets"])
         self._intervene((await control.ask("ready", status=self._status()))["interventions"])
+        self._reopen_logs()  # only who was ready has heard of a rotation
         await self._done.wait()
         await self._drain()
         self._names.close()

@@ -165,6 +165,29 @@ async def test_sigusr1_reopens_the_access_log(sockets: Path, peers: list[Peer]) 
         assert (sockets / "access.log.1").read_text().count("GET /version") == 1
 
 
+async def test_sigusr1_reopens_the_access_log_of_children_that_only_start(sockets: Path) -> None:
+    log = str(sockets / "access.log")
+    with Synproxy(sockets, f"{CONFIG}children: 3\n", {"@STATUS@": "404"}) as proxy:
+        await becomes_true(lambda: [log in files for files in open_files(proxy.pid)] == [True] * 3)
+        os.rename(log, f"{log}.1")
+        os.kill(proxy.pid, signal.SIGUSR1)
+        await becomes_true(lambda: all(log in files for files in open_files(proxy.pid)))
+        assert not any(f"{log}.1" in files for files in open_files(proxy.pid))
+
+
+def open_files(supervisor: int) -> list[list[str]]:
+    """Of each child."""
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    return [list(map(target, Path(f"/proc/{pid}/fd").iterdir())) for pid in children]
+
+
+def target(descriptor: Path) -> str:
+    try:
+        return os.readlink(descriptor)
+    except FileNotFoundError:  # closed meanwhile
+        return ""
+
+
 async def test_a_socket_that_nobody_listens_on_is_replaced(
     sockets: Path, peers: list[Peer]
 ) -> None:
