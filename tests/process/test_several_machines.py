@@ -108,9 +108,11 @@ class Client:
 
     def answer(self) -> list[str]:
         """The worker, the synproxy host and the client as the worker saw it; nothing: cut."""
-        head = list(iter(self._reader.readline, b"\r\n"))[:50]
-        if not head or not head[0]:
-            return []
+        head: list[bytes] = []
+        while (line := self._reader.readline()) != b"\r\n":
+            if not line:
+                return []
+            head.append(line)
         assert head[0].startswith(b"HTTP/1.1 200"), head
         (length,) = [line for line in head if line.lower().startswith(b"content-length:")]
         return self._reader.read(int(length.split(b":")[1])).decode().split(" ")
@@ -129,7 +131,7 @@ def ask(machines: Network, user: str) -> list[str]:
         client.close()
 
 
-def test_the_same_key_goes_to_the_same_server_from_both_hosts(tmp_path: Path) -> None:
+def test_two_hosts_agree_and_the_loss_of_one_is_its_open_connections(tmp_path: Path) -> None:
     haproxy = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     assert haproxy is not None, "apt-get install haproxy"
     synproxy = [sys.executable, "-m", "synproxy.cli.main", "run", "--config", str(FILE)]
@@ -171,6 +173,23 @@ def test_the_same_key_goes_to_the_same_server_from_both_hosts(tmp_path: Path) ->
         assert ways == {"192.0.2.11", "192.0.2.12"}
         assert {len(found) for found in homes.values()} == {1}
         assert {worker for found in homes.values() for worker in found} == set(WORKERS)
+
+        # Held syncs on both hosts; then one host is gone.
+        held = [Client(machines) for _ in range(8)]
+        for number, one in enumerate(held):
+            stack.callback(one.close)
+            one.send(USERS[number], "?hold")
+        for _ in held:
+            assert workers.held.acquire(timeout=30)
+        machines.crash("a")
+        for user in USERS:  # nobody who comes now is turned away, and all stay at home
+            worker, host, _ = ask(machines, user)
+            assert host == "192.0.2.12"
+            assert {worker} == homes[user]
+        workers.release.set()
+        answers = [one.answer() for one in held]
+        assert answers.count([]) == 4
+        assert {tuple(answer)[1] for answer in answers if answer} == {"192.0.2.12"}
     assert "ERROR" not in (tmp_path / "b").read_text()
 
 

@@ -35,12 +35,12 @@ class Network:
         return ["ip", "netns", "exec", self.name(machine), *words]
 
     def crash(self, machine: str) -> None:
-        """Kill everything that runs on a machine."""
+        """Kill everything that runs on a machine, and wait until it has gone."""
         listed = ["ip", "netns", "pids", self.name(machine)]
-        there = subprocess.run(listed, check=True, capture_output=True, timeout=30).stdout.split()
-        for pid in there:
-            with suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+        while there := subprocess.run(listed, capture_output=True, timeout=30).stdout.split():
+            for pid in there:
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
 
     def listen(self, machine: str, host: str, port: int) -> socket.socket:
         """A listening socket on a machine."""
