@@ -5,9 +5,11 @@ Reading is GET and changes nothing. Must not know sockets.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -17,7 +19,10 @@ from synproxy.admin.exposition import families
 from synproxy.admin.page import POLICY, page
 from synproxy.admin.processes import process_families
 from synproxy.core.redact import redact
+from synproxy.errors import ConfigError
 from synproxy.runtime.control import ControlError
+from synproxy.synapse.scraping import metrics_targets
+from synproxy.synapse.source import SynapseSource
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -49,6 +54,7 @@ class Site:
             ("/stub_status", self._stub_status),
             ("/ready", self._ready),
             ("/healthz", self._healthz),
+            ("/http_sd", self._http_sd),
         ):
             app.router.add_get(path, handler)
         for name in ("drain", "undrain", "maintenance"):
@@ -122,6 +128,19 @@ class Site:
         )
 
     # --- for programs
+
+    async def _http_sd(self, request: web.Request) -> web.Response:
+        """Where Synapse's processes have their metrics; Prometheus keeps what it knows when this
+        is no 200."""
+        admin = self._observer.source.config.admin
+        if admin is None or not admin.synapse:
+            raise web.HTTPNotFound(text="admin.synapse names no files of Synapse\n")
+        source = SynapseSource(tuple(map(Path, admin.synapse)))
+        try:
+            deployment = await asyncio.to_thread(source.deployment)
+        except ConfigError as error:
+            raise web.HTTPInternalServerError(text=f"{error}\n") from None
+        return web.json_response(metrics_targets(deployment), dumps=_readable)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         from prometheus_client import CollectorRegistry

@@ -766,6 +766,9 @@ class Admin(Section):
     more (docs/status.md)."""
     tls: AdminTls | None = None
     """Certificates, of both sides; absent: plain http."""
+    synapse: tuple[FilePath, ...] = ()
+    """Synapse's own files, or directories of them: GET /http_sd tells Prometheus where main and
+    the workers have their metrics (http_sd_configs). Read at each request."""
 
 
 class Config(Section):

@@ -71,6 +71,8 @@ class Process:
     own: Document
     """The file of a worker; homeserver.yaml for main."""
     listeners: tuple[Listener, ...]
+    metrics: tuple[str, ...] = ()
+    """``host:port`` of its listeners for nothing but metrics."""
 
     @property
     def root(self) -> Node:
@@ -123,6 +125,7 @@ def read_processes(
         settings,
         shared[0],
         tuple(_listeners(settings.get("listeners"), hosts.get(MAIN, ""))),
+        tuple(_metrics(settings.get("listeners"), hosts.get(MAIN, ""))),
     )
     found: dict[str, Process] = {}
     for document in workers:
@@ -138,8 +141,9 @@ def read_processes(
             continue
         if name in (MAIN, MASTER):
             (node or root).report(f"{quoted(name)} is main's name, and cannot be a worker's")
-        listeners = tuple(_listeners(root.get("worker_listeners"), hosts.get(name, "")))
-        found[name] = Process(name, own, document, listeners)
+        node, host = root.get("worker_listeners"), hosts.get(name, "")
+        listeners, metrics = tuple(_listeners(node, host)), tuple(_metrics(node, host))
+        found[name] = Process(name, own, document, listeners, metrics)
     _report_duplicates([main, *found.values()])
     return main, sorted(found.values(), key=lambda process: natural(process.name))
 
@@ -175,6 +179,15 @@ def _listeners(listeners: Node | None, host: str) -> Iterator[Listener]:
             node.report('"type" is missing in this listener', "Synapse needs it: type: http")
         elif kind.text() == "http" and (listener := _listener(node, host)):
             yield listener
+
+
+def _metrics(listeners: Node | None, host: str) -> Iterator[str]:
+    for node in listeners.items() if listeners else ():
+        kind, port = node.get("type"), node.get("port")
+        if kind is not None and kind.value == "metrics" and port is not None:
+            found = _tcp(node, port, host)
+            if found is not None:
+                yield found[0]
 
 
 def _listener(node: Node, host: str) -> Listener | None:

@@ -19,6 +19,7 @@ from synproxy.runtime.control import ControlError
 from synproxy.runtime.interventions import Interventions, server_called
 from tests.support.certificates import make_certificate
 from tests.support.process import free_port
+from tests.support.synapse_files import SynapseFiles
 from tests.unit.admin.test_page import FACTS, child
 
 CONFIG = """\
@@ -94,6 +95,25 @@ async def test_only_we_may_open_the_socket_and_it_goes_with_the_listener(sockets
         async with client.get("/status", headers={"Accept": "text/html,*/*"}) as answer:
             assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert not path.exists()
+
+
+async def test_prometheus_finds_synapses_processes(sockets: Path, tmp_path: Path) -> None:
+    files = SynapseFiles(tmp_path)
+    files.shared["enable_metrics"] = True
+    files.shared["listeners"].append({"type": "metrics", "port": 9000})
+    files.write()
+    path = sockets / "admin.sock"
+    admin = f"{{listen: 'unix:{path}', synapse: [{tmp_path}/homeserver.yaml]}}"
+    async with listening(admin), over(path) as client:
+        async with client.get("/http_sd") as answer:
+            assert answer.status == 200
+            assert [group["targets"] for group in await answer.json()] == [["127.0.0.1:9000"]]
+        (tmp_path / "homeserver.yaml").write_text("listeners: [")
+        async with client.get("/http_sd") as answer:
+            assert answer.status == 500
+            assert "homeserver.yaml:1:" in await answer.text()
+    async with listening(f"unix:{path}"), over(path) as client, client.get("/http_sd") as answer:
+        assert answer.status == 404
 
 
 async def test_changes_are_posts_of_json_and_no_page_of_a_browser_can_make_one(
