@@ -124,7 +124,7 @@ async def test_a_kernel_that_cannot_splice_costs_nobody_a_byte(
 
 
 async def test_a_slow_client_gets_everything_and_stops_the_server(sockets: Path) -> None:
-    size = 4 << 20
+    size = 48 << 20  # more than the kernel's own buffers for a connection can grow to
     async with ScriptedServer(sockets / "a") as server, Proxy.to(server) as proxy:
         client = await proxy.client(GET)
         transport = cast(asyncio.Transport, client.writer.transport)
