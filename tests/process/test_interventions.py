@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -152,22 +153,30 @@ def read_screen(master: int, mark: bytes) -> bytes:
     return seen
 
 
+def read_to_end(master: int) -> None:
+    """A terminal that nobody reads from stops whoever writes."""
+    with suppress(OSError):  # EIO: nobody has the other end any more
+        while os.read(master, 65536):
+            pass
+
+
 async def test_top_shows_it_on_a_terminal(sockets: Path) -> None:
     with Synproxy(sockets, CONFIG):
         await becomes_true((sockets / "admin.sock").exists, within=110)
         master, slave = pty.openpty()
         top = started_on(slave, sockets)
+        os.close(slave)
         try:
             async with asyncio.timeout(30):
                 screen = await asyncio.to_thread(read_screen, master, b"two")
             assert b"everything is up" in screen
             top.send_signal(signal.SIGINT)
+            await asyncio.wait_for(asyncio.to_thread(read_to_end, master), 20)
             assert await asyncio.to_thread(top.wait, 20) == 130
         finally:
             top.kill()
             top.wait()
             os.close(master)
-            os.close(slave)
         # Nobody is asked to read control sequences in a file.
         done = await run(sockets, "top")
         assert done.returncode == 1
