@@ -11,6 +11,7 @@ other block, so that the lines of an answer that comes again are packed once.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -275,19 +276,24 @@ def _integer(value: int, bits: int, flags: int) -> bytes:
     return bytes(out)
 
 
-def _spell(text: bytes) -> bytes:
-    """RFC 7541 section 5.2: the shorter of both forms."""
-    packed = _HUFFMAN.encode(text)
-    if len(packed) < len(text):
-        return _integer(len(packed), 7, 0x80) + packed
+def _plain(text: bytes) -> bytes:
+    """A string as it is (RFC 7541 section 5.2)."""
     return _integer(len(text), 7, 0) + text
 
 
-def field(name: bytes, value: bytes) -> bytes:
+def _shortest(text: bytes) -> bytes:
+    """A string as it is, or in Huffman's code."""
+    packed = _HUFFMAN.encode(text)
+    if len(packed) < len(text):
+        return _integer(len(packed), 7, 0x80) + packed
+    return _plain(text)
+
+
+def field(name: bytes, value: bytes, spell: Callable[[bytes], bytes] = _shortest) -> bytes:
     """One field without indexing (RFC 7541 section 6.2.2); ``name`` in lower case."""
     index = _NAMES.get(name)
-    start = b"\x00" + _spell(name) if index is None else _integer(index, 4, 0)
-    return start + _spell(value)
+    start = b"\x00" + spell(name) if index is None else _integer(index, 4, 0)
+    return start + spell(value)
 
 
 @lru_cache(maxsize=1024)
@@ -307,42 +313,25 @@ def lines(text: bytes) -> bytes:
     return _packed(text)
 
 
-def _pack(text: bytes) -> bytes:
+def _pack(text: bytes, spell: Callable[[bytes], bytes] = _shortest) -> bytes:
     out = []
     if text.startswith(b"HTTP/1.1 "):
         text = text.partition(b"\r\n")[2]
     for line in text.split(b"\r\n"):
         name, colon, value = line.partition(b":")
         if colon:
-            out.append(field(name.lower(), value.strip(b" \t")))
+            out.append(field(name.lower(), value.strip(b" \t"), spell))
     return b"".join(out)
 
 
 _packed: Final = lru_cache(maxsize=512)(_pack)
 
 
-def passing(text: bytes) -> bytes:
-    """Lines that will not come again, such as a date or an id: Huffman's code is dearer than the
-    bytes that it saves."""
-    out = []
-    for line in text.split(b"\r\n"):
-        name, colon, value = line.partition(b":")
-        if colon:
-            name = name.lower()
-            value = value.strip(b" \t")
-            index = _NAMES.get(name)
-            if index is None:
-                out.append(b"\x00%b%b" % (_integer(len(name), 7, 0), name))
-            else:
-                out.append(_integer(index, 4, 0))
-            out.append(_integer(len(value), 7, 0) + value)
-    return b"".join(out)
-
-
 @lru_cache(maxsize=2)
 def date(line: bytes) -> bytes:
-    """The line of ``Date``, and what stands beside it."""
-    return passing(line)
+    """The line of ``Date``, and what stands beside it, such as an id. They will not come again, so
+    Huffman's code would be dearer than the bytes that it saves."""
+    return _pack(line, _plain)
 
 
 _CONTENT_LENGTH: Final = _integer(_NAMES[b"content-length"], 4, 0)
