@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from synproxy.downstream.connection import Exchange
 
 
+def peer_of(name: object) -> tuple[bytes, bytes]:
+    """Address and port of a ``peername``; ``unix:`` and nothing for a UNIX socket."""
+    if type(name) is not tuple:
+        return b"unix:", b""
+    return name[0].encode(), b"%d" % name[1]
+
+
 class Client(Protocol):
     """See :class:`synproxy.downstream.connection.ClientConnection`."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from synproxy.core.head import HeaderBlock, RequestLine, common_request_line, parse_request_line
 from synproxy.core.limits import DISCARD_BODY, PIPELINED
 from synproxy.core.wheel import NEVER, TimerWheel
+from synproxy.downstream.client import peer_of
 from synproxy.errors import DownstreamError
 from synproxy.wire.chunked import ChunkedDecoder, ChunkedError
 from synproxy.wire.http1 import has_bare_lf, parse_header_block
@@ -424,10 +425,7 @@ class ClientConnection(asyncio.Protocol):
     def peer(self) -> tuple[bytes, bytes]:
         """Address and port of who opened the connection, whatever the fields of requests say;
         ``unix:`` and nothing for a UNIX socket."""
-        peer = self.transport.get_extra_info("peername")
-        if type(peer) is not tuple:
-            return b"unix:", b""
-        return peer[0].encode(), b"%d" % peer[1]
+        return peer_of(self.transport.get_extra_info("peername"))
 
     @property
     def body_unread(self) -> bool:

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from synproxy.core.wheel import NEVER
+from synproxy.downstream.client import peer_of
 from synproxy.errors import DownstreamError
 from synproxy.wire import http2 as wire
 from synproxy.wire.hpack import status
@@ -181,10 +182,7 @@ class Http2Stream:
     @property
     def peer(self) -> tuple[bytes, bytes]:
         """Address and port of who opened the connection; ``unix:`` for a UNIX socket."""
-        peer = self.transport.get_extra_info("peername")
-        if type(peer) is not tuple:
-            return b"unix:", b""
-        return peer[0].encode(), b"%d" % peer[1]
+        return peer_of(self.transport.get_extra_info("peername"))
 
     @property
     def transport(self) -> asyncio.Transport:

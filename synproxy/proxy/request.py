@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from synproxy.core.record import ExchangeRecord
+from synproxy.downstream.client import peer_of
 from synproxy.proxy.answers import answer_for, cors_for
 from synproxy.proxy.ids import fresh
 
@@ -148,9 +149,7 @@ class Request:
     def socket_peer(self) -> tuple[bytes, bytes]:
         transport = self.client.transport
         peer = transport.get_extra_info("socket_peername") or transport.get_extra_info("peername")
-        if type(peer) is not tuple:
-            return b"unix:", b""
-        return peer[0].encode(), b"%d" % peer[1]
+        return peer_of(peer)
 
     @property
     def proxy_protocol(self) -> tuple[bytes, bytes, bytes, bytes]:
