@@ -246,7 +246,7 @@ class HeaderBlock:
         if name == b"content-length" and self.tail is not None:
             return str(self.content_length).encode()
         if name == b"cookie":
-            return b"; ".join([field[2] for field in self._fields if field[0] == name])
+            return b"; ".join(self.values(name))
         return self._fields[self._names.index(name)][2]
 
     def values(self, name: bytes) -> list[bytes]:

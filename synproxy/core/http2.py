@@ -41,7 +41,7 @@ class Fields:
     :raises DownstreamError: 400 (malformed), 414 or 431.
     """
 
-    __slots__ = ("authority", "line", "pseudo", "regular")
+    __slots__ = ("authority", "line", "regular")
 
     def __init__(
         self,
@@ -60,7 +60,6 @@ class Fields:
             if name not in _PSEUDO or name in pseudo:
                 raise MalformedError("an unknown or repeated pseudo-header field")
             pseudo[name] = value
-        self.pseudo = pseudo
         self.regular = tuple(fields[start:])
         self.line = _request_line(pseudo, max_line)
         self.authority = pseudo.get(b":authority", b"")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from synproxy.core.head import HeaderBlock, RequestLine, common_request_line, parse_request_line
 from synproxy.core.limits import DISCARD_BODY, PIPELINED
-from synproxy.core.wheel import NEVER, TimerWheel
+from synproxy.core.wheel import NEVER, Timed, TimerWheel
 from synproxy.downstream.client import peer_of
 from synproxy.errors import DownstreamError
 from synproxy.wire.chunked import ChunkedDecoder, ChunkedError
@@ -100,6 +100,25 @@ _RESET: Final = struct.pack("ii", 1, 0)
 """For SO_LINGER: close sends RST, and nothing of what is left."""
 
 
+class Beginning(Timed, Protocol):
+    """A connection of either version of HTTP."""
+
+    remote_addr: bytes
+
+
+def begin(connection: Beginning, handler: Handler, transport: asyncio.BaseTransport) -> None:
+    """A client has connected: find out who it is, and give it the time for a head."""
+    peer = transport.get_extra_info("peername")
+    if type(peer) is tuple:
+        connection.remote_addr = peer[0].encode()
+        if not handler.settings.tcp_nodelay:
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+    handler.connections.add(connection)
+    handler.accepted.count += 1
+    connection.deadline = handler.wheel.now + handler.settings.client_header_timeout
+    handler.wheel.watch(connection)
+
+
 class ClientConnection(asyncio.Protocol):
     """asyncio's view of one client."""
 
@@ -154,18 +173,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        handler = self._handler
-        peer = transport.get_extra_info("peername")
-        if type(peer) is tuple:
-            self.remote_addr = peer[0].encode()
-            if not handler.settings.tcp_nodelay:
-                transport.get_extra_info("socket").setsockopt(
-                    socket.IPPROTO_TCP, socket.TCP_NODELAY, 0
-                )
-        handler.connections.add(self)
-        handler.accepted.count += 1
-        self.deadline = handler.wheel.now + handler.settings.client_header_timeout
-        handler.wheel.watch(self)
+        begin(self, self._handler, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.state = _CLOSED

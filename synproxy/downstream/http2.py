@@ -7,12 +7,11 @@ not know servers, pools or routes. The design is ADR 17.
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from synproxy.core.http2 import Fields, MalformedError, check_trailers, judge_fields, usual_line
 from synproxy.core.wheel import NEVER
-from synproxy.downstream.connection import ClientConnection, Handler
+from synproxy.downstream.connection import ClientConnection, Handler, begin
 from synproxy.downstream.http2_stream import Http2Stream
 from synproxy.errors import DownstreamError
 from synproxy.wire import http2 as wire
@@ -79,7 +78,6 @@ class Http2Connection(asyncio.Protocol):
         "_reset_ids",
         "_start",
         "deadline",
-        "exchange",
         "head_started",
         "remote_addr",
         "requests",
@@ -96,8 +94,6 @@ class Http2Connection(asyncio.Protocol):
     def __init__(self, handler: Http2Handler, *, or_http1: bool = False) -> None:
         self._handler = handler
         self._or_http1 = or_http1
-        self.exchange = None
-        """None: those of a connection like this are its streams'."""
         self.streams: dict[int, Http2Stream] = {}
         self.deadline = NEVER
         self.visit = 0.0
@@ -139,18 +135,7 @@ class Http2Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        handler = self._handler
-        peer = transport.get_extra_info("peername")
-        if type(peer) is tuple:
-            self.remote_addr = peer[0].encode()
-            if not handler.settings.tcp_nodelay:
-                transport.get_extra_info("socket").setsockopt(
-                    socket.IPPROTO_TCP, socket.TCP_NODELAY, 0
-                )
-        handler.connections.add(self)
-        handler.accepted.count += 1
-        self.deadline = handler.wheel.now + handler.settings.client_header_timeout
-        handler.wheel.watch(self)
+        begin(self, self._handler, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
