@@ -227,23 +227,20 @@ class ProxyHandler:
     def _begin_behind(
         self, client: ClientConnection, line: RequestLine, block: HeaderBlock
     ) -> Exchange:
+        return self._located(client, block).handler._exchange(client, line, block)
+
+    def begin_http2(self, client: Http2Stream, line: RequestLine, block: HeaderBlock) -> Exchange:
+        """See :class:`synproxy.downstream.http2.Http2Handler`."""
+        handler = self if self._addresses is None else self._located(client, block).handler
+        # A stream has all that an exchange asks of its client, but tunnels, which it never begins.
+        return Http2Exchange(handler, cast("ExchangeClient", client), line, block)
+
+    def _located(self, client: Client, block: HeaderBlock) -> Located:
         located = block.origin
         if type(located) is not Located or located.told_by is not self._addresses:
             located = block.origin = self._locate(client, block)
         client.remote_addr = located.address
-        return located.handler._exchange(client, line, block)
-
-    def begin_http2(self, client: Http2Stream, line: RequestLine, block: HeaderBlock) -> Exchange:
-        """See :class:`synproxy.downstream.http2.Http2Handler`."""
-        handler = self
-        if self._addresses is not None:
-            located = block.origin
-            if type(located) is not Located or located.told_by is not self._addresses:
-                located = block.origin = self._locate(client, block)
-            client.remote_addr = located.address
-            handler = located.handler
-        # A stream has all that an exchange asks of its client, but tunnels, which it never begins.
-        return Http2Exchange(handler, cast("ExchangeClient", client), line, block)
+        return located
 
     def _locate(self, client: Client, block: HeaderBlock) -> Located:
         addresses = self._addresses
