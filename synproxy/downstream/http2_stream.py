@@ -163,11 +163,14 @@ class Http2Stream:
         """The client, or its interest, is gone; nothing can be sent any more."""
         self._forget_deadline()
         exchange, self.exchange = self.exchange, None
+        self._drop_held()
+        if exchange is not None:
+            exchange.client_gone(reason)
+
+    def _drop_held(self) -> None:
         held, self._held = self._held, None
         if held:
             self._connection.taken(sum(map(len, held)))
-        if exchange is not None:
-            exchange.client_gone(reason)
 
     def fail(self, code: int) -> None:
         """A stream error (RFC 9113 section 5.4.2), by whichever side."""
@@ -219,9 +222,7 @@ class Http2Stream:
             connection.transport.write(head)
         elif self._may_send(size):
             self._ended = end
-            connection.updates_due += 2
-            flags = wire.END_STREAM if end else 0
-            connection.transport.write(head + wire.frame(wire.DATA, flags, self.number, body))
+            connection.transport.write(head + wire.data(self.number, body, end=end))
         else:
             connection.transport.write(head)
             self.send(body, end=end)
@@ -231,9 +232,7 @@ class Http2Stream:
         self._ended = end
         size = len(data)
         if self._may_send(size):
-            self._connection.updates_due += 2
-            flags = wire.END_STREAM if end else 0
-            self.transport.write(wire.frame(wire.DATA, flags, self.number, data))
+            self.transport.write(wire.data(self.number, data, end=end))
             return
         if self._queue is None:
             self._queue = deque()
@@ -250,20 +249,21 @@ class Http2Stream:
                 self.exchange.client_writable(False)
 
     def _may_send(self, size: int) -> bool:
-        """Whether so much can go out at once, and if so count it."""
+        """Whether so much can go out at once, and if so count it. The end alone takes no room."""
         connection = self._connection
-        if not size and not self.queued:  # the end, which takes no room
-            return True
-        if (
-            self.queued
-            or connection.write_blocked
-            or size > wire.FRAME_SIZE
-            or size > self.window
-            or size > connection.send_window
+        if self.queued or (
+            size
+            and (
+                connection.write_blocked
+                or size > wire.FRAME_SIZE
+                or size > self.window
+                or size > connection.send_window
+            )
         ):
             return False
         self.window -= size
         connection.send_window -= size
+        connection.updates_due += 2
         return True
 
     def send_queued(self, limit: int) -> bool:
@@ -286,9 +286,7 @@ class Http2Stream:
         if size >= _WORTH_AN_UPDATE or not self.queued:
             connection.updates_due += 2
         last = self._ended and not self.queued
-        connection.transport.write(
-            wire.frame(wire.DATA, wire.END_STREAM if last else 0, self.number, piece)
-        )
+        connection.transport.write(wire.data(self.number, piece, end=last))
         if self.queued:
             self._set_deadline(connection.handler.settings.send_timeout)
         elif self.exchange is None:
@@ -309,9 +307,7 @@ class Http2Stream:
     def _over(self) -> None:
         self._forget_deadline()
         connection = self._connection
-        held, self._held = self._held, None
-        if held:
-            connection.taken(sum(map(len, held)))
+        self._drop_held()
         if connection.streams.get(self.number) is self:
             if not self.complete:
                 connection.reset(self.number, self._code)

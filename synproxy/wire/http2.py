@@ -203,6 +203,11 @@ def headers(stream: int, block: bytes, *, end: bool) -> bytes:
     return b"".join(frames)
 
 
+def data(stream: int, payload: bytes, *, end: bool) -> bytes:
+    """A part of a body in one DATA frame; ``end``: the last one."""
+    return frame(DATA, END_STREAM if end else 0, stream, payload)
+
+
 def settings(values: dict[int, int]) -> bytes:
     """Our SETTINGS."""
     return frame(SETTINGS, 0, 0, b"".join(_SETTING.pack(*one) for one in values.items()))
