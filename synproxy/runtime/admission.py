@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from synproxy.core.client_address import networks
 from synproxy.downstream.connections import Connections, source
 from synproxy.proxy.answers import answer_for
+from synproxy.runtime.logs import Hush
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,8 +40,7 @@ class Admission:
         self._exempt = networks(())
         self._answer = b""
         self._full = False
-        self._quiet_until = -_QUIET
-        self._unsaid = 0
+        self._hush = Hush(_QUIET)
 
     def use(self, config: Config) -> None:
         """From now on these limits hold; who is connected stays."""
@@ -86,13 +86,8 @@ class Admission:
 
     def _tell(self, address: str, limit: int) -> None:
         self.turned_away += 1
-        now = self._clock()
-        if now < self._quiet_until:
-            self._unsaid += 1
-            return
-        more = f" ({self._unsaid} more since the last time)" if self._unsaid else ""
-        self._quiet_until = now + _QUIET
-        self._unsaid = 0
-        _log.warning(
-            "turned a connection from %s away: more than %d at a time%s", address, limit, more
-        )
+        more = self._hush.more(self._clock())
+        if more is not None:
+            _log.warning(
+                "turned a connection from %s away: more than %d at a time%s", address, limit, more
+            )

@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from synproxy.core.client_address import networks
+from synproxy.runtime.logs import Hush
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,8 +40,7 @@ class ProxyProtocolEndpoint:
         self._listen = listener.listen
         self._handler = handler
         self._trusted = networks(listener.proxy_protocol.networks)
-        self._quiet_until = 0.0
-        self._unsaid = 0
+        self._hush = Hush(_QUIET)
 
     @property
     def header_timeout(self) -> float:
@@ -52,11 +52,6 @@ class ProxyProtocolEndpoint:
 
     def refused(self, peer: str, reason: str) -> None:
         self.refusals += 1
-        now = self.wheel.now
-        if now < self._quiet_until:
-            self._unsaid += 1
-            return
-        more = f" ({self._unsaid} more since the last time)" if self._unsaid else ""
-        self._quiet_until = now + _QUIET
-        self._unsaid = 0
-        _log.warning("%s: refused a connection from %s: %s%s", self._listen, peer, reason, more)
+        more = self._hush.more(self.wheel.now)
+        if more is not None:
+            _log.warning("%s: refused a connection from %s: %s%s", self._listen, peer, reason, more)

@@ -36,6 +36,26 @@ def to_journal(descriptor: int) -> bool:
     return (device, inode) == (str(status.st_dev), str(status.st_ino))
 
 
+class Hush:
+    """Keeps what anybody can cause from filling the log: one line in so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until = -seconds
+        self._unsaid = 0
+
+    def more(self, now: float) -> str | None:
+        """What to say of the lines that were left out, which may be nothing; None: leave this one
+        out, too. ``now``: by any clock that does not jump."""
+        if now < self._until:
+            self._unsaid += 1
+            return None
+        more = f" ({self._unsaid} more since the last time)" if self._unsaid else ""
+        self._until = now + self._seconds
+        self._unsaid = 0
+        return more
+
+
 def set_up(level: int = logging.INFO) -> None:
     """Send the ``synproxy`` and ``asyncio`` loggers to standard error."""
     handler = logging.StreamHandler(sys.stderr)
