@@ -87,6 +87,11 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def host_and_port(host: str, port: int | str) -> str:
+    """``host:port``, with brackets around an IPv6 address (RFC 3986 section 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def short_name(address: str) -> str:
     """What people call a server: ``unix:/run/matrix-synapse/inbound_login.sock`` is
     ``inbound_login``."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from synproxy.config.addresses import MAX_UNIX_PATH
+from synproxy.config.addresses import MAX_UNIX_PATH, host_and_port
 from synproxy.config.document import Document
 from synproxy.config.wording import did_you_mean, quoted
 from synproxy.synapse.node import Node, Settings
@@ -251,7 +251,7 @@ def _tcp(node: Node, port: Node, host: str) -> tuple[str, Bound] | None:
         port=number,
         addresses=frozenset(narrow) if len(narrow) == len(addresses) else frozenset(),
     )
-    return (f"[{chosen}]:{number}" if ":" in chosen else f"{chosen}:{number}"), bound
+    return host_and_port(chosen, number), bound
 
 
 def _resources(node: Node) -> Iterator[tuple[str, Node]]:

@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from synproxy.config.addresses import host_and_port
 from synproxy.core.names import Found, is_service
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Lookup:
             return await self._service(resolver, name, {one.address: one for one in before})
         host, _, port = name.rpartition(":")
         places, ttl = await self._addresses(resolver, host)
-        return Answer(tuple(Found(_joined(place, port), (place,)) for place in places), ttl)
+        return Answer(tuple(Found(host_and_port(place, port), (place,)) for place in places), ttl)
 
     def _resolver(self) -> Any:
         import dns.asyncresolver
@@ -89,7 +90,7 @@ class Lookup:
         found = []
         for one in records:
             host = one.target.to_text()
-            identity = _joined(host.rstrip(".").lower(), str(one.port))
+            identity = host_and_port(host.rstrip(".").lower(), str(one.port))
             known = before.get(identity)
             if host in places or known is not None:
                 now = places.get(host) or known.places  # type: ignore[union-attr]
@@ -126,10 +127,6 @@ class Lookup:
             return [], 0.0
         records = [one for one in answer.rrset if kind != "SRV" or one.target.to_text() != "."]
         return records, float(answer.chaining_result.minimum_ttl)
-
-
-def _joined(host: str, port: str) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

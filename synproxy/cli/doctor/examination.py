@@ -14,7 +14,7 @@ from synproxy.cli.doctor.listeners import check_listeners, serving_process
 from synproxy.cli.doctor.names import look_up
 from synproxy.cli.doctor.routing import way_of
 from synproxy.cli.doctor.servers import Server, check_pools, check_versions, visit_servers
-from synproxy.config.addresses import UnixAddress, parse_listen
+from synproxy.config.addresses import UnixAddress, host_and_port, parse_listen
 from synproxy.config.model import Config
 from synproxy.explain.offline import Offline
 from synproxy.synapse.deployment import Deployment
@@ -102,7 +102,7 @@ def first_url(config: Config) -> str:
     if isinstance(address, UnixAddress):
         return f"unix:{address.path}"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
-    return f"http://[{host}]:{address.port}" if ":" in host else f"http://{host}:{address.port}"
+    return f"http://{host_and_port(host, address.port)}"
 
 
 async def _probe(url: str, patience: float) -> tuple[Reply | None, str]:

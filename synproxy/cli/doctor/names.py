@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from synproxy.cli.doctor.finding import Finding, fail, ok
+from synproxy.config.addresses import host_and_port
 from synproxy.config.model import Config, Pool, Server
 from synproxy.core.names import Found, ResolvedServer, expand, names_of
 from synproxy.upstream.dns import Answer, Lookup, LookupFailedError
@@ -60,6 +61,5 @@ def _at_address(server: Server) -> Server:
     if isinstance(server, ResolvedServer):
         place = server.places[0]
         port = server.address.rpartition(":")[2]
-        address = f"[{place}]:{port}" if ":" in place else f"{place}:{port}"
-        return server.model_copy(update={"address": address})
+        return server.model_copy(update={"address": host_and_port(place, port)})
     return server.model_copy(update={"down": True}) if server.resolve else server
