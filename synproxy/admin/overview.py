@@ -93,9 +93,8 @@ class _Overview:
         """Those of the file, and what came by other ways since the start."""
         by_route: dict[str, Tally] = {}
         rates: dict[str, float] = {}
-        for span, into in ((self._minute, by_route),):
-            for (route, _), tally in span.flows.items():
-                into[route] = into.get(route, NOTHING).plus(tally)
+        for (route, _), tally in self._minute.flows.items():
+            by_route[route] = by_route.get(route, NOTHING).plus(tally)
         for (route, _), tally in self._short.flows.items():
             rates[route] = round(rates.get(route, 0.0) + self._rate(tally), 2)
         written = {route.name: route for route in self._config.routes}

@@ -74,36 +74,20 @@ def page(
         el(
             "main",
             _live("numbers", _numbers(shown)),
-            el(
-                "section",
-                el("h2", "Where requests go", id="flow"),
-                _live("sankey", sankey(shown)),
-                aria_labelledby="flow",
-            ),
-            el(
-                "section",
-                el("h2", "Pools and servers", id="pools"),
-                _live("pool-table", pools_table(shown)),
-                aria_labelledby="pools",
-            ),
-            el(
-                "section",
-                el("h2", "Routes", id="routes"),
-                _live("route-table", routes_table(shown)),
-                aria_labelledby="routes",
-            ),
-            el(
-                "section",
-                el("h2", "Recent errors", id="errors"),
-                _live("error-tables", error_tables(shown)),
-                aria_labelledby="errors",
-            ),
+            _section("flow", "Where requests go", _live("sankey", sankey(shown))),
+            _section("pools", "Pools and servers", _live("pool-table", pools_table(shown))),
+            _section("routes", "Routes", _live("route-table", routes_table(shown))),
+            _section("errors", "Recent errors", _live("error-tables", error_tables(shown))),
             _explain(asked, answer),
         ),
         _footer(shown),
         el("script", SCRIPT),
     )
     return f"<!doctype html>{el('html', head, body, lang='en')}\n"
+
+
+def _section(name: str, title: str, *children: object) -> Html:
+    return el("section", el("h2", title, id=name), *children, aria_labelledby=name)
 
 
 def _live(name: str, *children: object) -> Html:

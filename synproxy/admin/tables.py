@@ -54,14 +54,8 @@ def pools_table(shown: Mapping[str, Any]) -> Html:
             ),
         ),
     )
-    return el(
-        "div",
-        el("table", head, *(_pool(pool) for pool in shown["pools"]), class_="pools"),
-        class_="scroll",
-        tabindex="0",
-        role="region",
-        aria_labelledby="pools",
-    )
+    table = el("table", head, *(_pool(pool) for pool in shown["pools"]), class_="pools")
+    return _scrolling(table, aria_labelledby="pools")
 
 
 def _pool(pool: Mapping[str, Any]) -> Html:
@@ -88,7 +82,6 @@ def _pool(pool: Mapping[str, Any]) -> Html:
 
 
 def _server(pool: Mapping[str, Any], server: Mapping[str, Any]) -> Html:
-    extra = [word for word in ("backup",) if server[word]]
     state = el(
         "td",
         el("span", sign(server["state"]), server["state"], class_=f"state {server['state']}"),
@@ -99,7 +92,7 @@ def _server(pool: Mapping[str, Any], server: Mapping[str, Any]) -> Html:
         el(
             "th",
             server["name"],
-            el("small", ", ".join(extra)) if extra else None,
+            el("small", "backup") if server["backup"] else None,
             scope="row",
             title=server["address"],
         ),
@@ -116,16 +109,28 @@ def _server(pool: Mapping[str, Any], server: Mapping[str, Any]) -> Html:
 
 
 def _measures(of: Mapping[str, Any]) -> Iterator[Html]:
-    for value in (
+    yield from _numbers(
         each_second(of["rate"]),
         amount(of["busy"]),
         amount(of["polls"]),
         duration(of["p50"]),
         duration(of["p99"]),
-    ):
+    )
+    yield _errors(of["errors"])
+
+
+def _numbers(*values: str) -> Iterator[Html]:
+    for value in values:
         yield el("td", value, class_="n" if value not in ("0", NONE) else "n none")
-    errors = of["errors"]
-    yield el("td", amount(errors), class_="n bad" if errors else "n none")
+
+
+def _errors(count: float) -> Html:
+    return el("td", amount(count), class_="n bad" if count else "n none")
+
+
+def _scrolling(table: Html, **label: str) -> Html:
+    """A table that may be wider than the screen, which the keyboard reaches, too."""
+    return el("div", table, class_="scroll", tabindex="0", role="region", **label)
 
 
 def _bar(share: float | None, fair: float) -> Html:
@@ -158,40 +163,27 @@ def routes_table(shown: Mapping[str, Any]) -> Html:
             el("th", route["name"] or "(none)", scope="row"),
             el("td", el("code", route["location"], title=route["location"])),
             el("td", ", ".join(route["pools"]) or NONE),
-            *(
-                el("td", value, class_="n" if value not in ("0", NONE) else "n none")
-                for value in (
-                    each_second(route["rate"]),
-                    amount(route["in_flight"]),
-                    duration(route["p50"]),
-                    duration(route["p99"]),
-                    amount(route["refused"]),
-                )
+            *_numbers(
+                each_second(route["rate"]),
+                amount(route["in_flight"]),
+                duration(route["p50"]),
+                duration(route["p99"]),
+                amount(route["refused"]),
             ),
-            el("td", amount(route["errors"]), class_="n bad" if route["errors"] else "n none"),
+            _errors(route["errors"]),
         )
         for route in shown["routes"]
     ]
-    return el(
-        "div",
+    head = el(
+        "thead",
         el(
-            "table",
-            el(
-                "thead",
-                el(
-                    "tr",
-                    *(el("th", name, scope="col") for name in ("Route", "Location", "Pools")),
-                    *(el("th", name, scope="col", class_="n") for name in names),
-                ),
-            ),
-            el("tbody", *rows),
-            class_="routes",
+            "tr",
+            *(el("th", name, scope="col") for name in ("Route", "Location", "Pools")),
+            *(el("th", name, scope="col", class_="n") for name in names),
         ),
-        class_="scroll",
-        tabindex="0",
-        role="region",
-        aria_labelledby="routes",
     )
+    table = el("table", head, el("tbody", *rows), class_="routes")
+    return _scrolling(table, aria_labelledby="routes")
 
 
 # --- errors
@@ -241,34 +233,18 @@ def _error_table(title: str, errors: list[Mapping[str, Any]], now: float) -> Htm
         "Pool and server",
         "What happened",
     )
-    return el(
-        "div",
-        el(
-            "table",
-            el("caption", title),
-            el(
-                "thead",
-                el(
-                    "tr",
-                    *(
-                        el(
-                            "th",
-                            name,
-                            scope="col",
-                            class_="n" if name in ("Times", "Status") else None,
-                        )
-                        for name in columns
-                    ),
-                ),
-            ),
-            el("tbody", *rows),
-            class_="errors",
-        ),
-        class_="scroll",
-        tabindex="0",
-        role="region",
-        aria_label=f"Errors {title.lower()}",
+    numbers = ("Times", "Status")
+    heads = [
+        el("th", name, scope="col", class_="n" if name in numbers else None) for name in columns
+    ]
+    table = el(
+        "table",
+        el("caption", title),
+        el("thead", el("tr", *heads)),
+        el("tbody", *rows),
+        class_="errors",
     )
+    return _scrolling(table, aria_label=f"Errors {title.lower()}")
 
 
 def _where(error: Mapping[str, Any]) -> str:
