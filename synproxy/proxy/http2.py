@@ -70,11 +70,8 @@ class Http2Exchange(FrontExchange):
     def _head_block(self, head: ResponseHead, size: int) -> bytes:
         """``size``: bytes of the body as sent, if all of it is here."""
         shape = head.shape
-        self.status = status = shape.status
-        if status == 401:
-            self._token_refused()
-        if self._handler.access_log is not None:
-            self._header_time = self._handler.loop.time() - self._attempt_started
+        status = shape.status
+        self._head_has_come(status)
         length = head.content_length
         if self._encode is not None or head.framing in (BY_CHUNKS, BY_CLOSE):
             length = size

@@ -127,11 +127,8 @@ class Relay(Request):
         shape = head.shape
         client = self.client
         minor = self._line.minor
-        self.status = status = shape.status
-        if status == 401:
-            self._token_refused()
-        if self._handler.access_log is not None:
-            self._header_time = self._handler.loop.time() - self._attempt_started
+        status = shape.status
+        self._head_has_come(status)
         keep_alive = client.can_persist
         # RFC 9110 section 6.6.1: a proxy adds the Date that its server left out.
         out = [shape.before, head.date or date_line(int(time.time())), shape.after]
@@ -150,6 +147,14 @@ class Relay(Request):
         client.keep_alive = keep_alive
         out.append(connection_end(minor, keep_alive))
         return out
+
+    def _head_has_come(self, status: int) -> None:
+        """The server has begun to answer; as ``whole_response`` notes without this call."""
+        self.status = status
+        if status == 401:
+            self._token_refused()
+        if self._handler.access_log is not None:
+            self._header_time = self._handler.loop.time() - self._attempt_started
 
     def _token_refused(self) -> None:
         self.generation.users.refused(
