@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import workloads
-from bench.lib import machine, procs, proxies, result, running, synapse
+from bench.lib import interpreters, machine, procs, proxies, result, running, synapse
 from bench.lib.proxies import Proxy
 from bench.lib.report import report
 from bench.lib.result import Results, Sample
@@ -94,7 +94,11 @@ def _tell(samples: Sequence[Sample]) -> None:
 def describe(cases: Sequence[Case], chosen: Sequence[Proxy], settings: Settings) -> Results:
     """An empty run that says what it is about to measure."""
     versions = {one.package: list(one.version) for one in chosen if one.version}
-    facts = machine.facts(versions, proxies.interpreter())
+    run_by: dict[str, list[str]] = {}
+    for one in chosen:
+        if one.interpreter:
+            run_by.setdefault(interpreters.describe(one.interpreter), []).append(one.name)
+    facts = machine.facts(versions, run_by)
     rows = [row for case in cases for row in case.rows]
     notes = [f"{proxy.name}: {proxy.about}" for proxy in chosen]
     log = "on" if settings.log else "off"

@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
-def facts(versions: Mapping[str, Sequence[str]], interpreter: str) -> list[str]:
-    """A line for each fact; ``versions``: commands that print the versions of the proxies."""
+def facts(
+    versions: Mapping[str, Sequence[str]], interpreters: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """A line for each fact; ``versions``: commands that print the versions of the proxies;
+    ``interpreters``: what they are, and the proxies that they run."""
     fields: dict[str, str] = {}
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         name, _, value = line.partition(":")
@@ -22,7 +25,7 @@ def facts(versions: Mapping[str, Sequence[str]], interpreter: str) -> list[str]:
         time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         f"{fields.get('model name', 'unknown CPU')}, {os.cpu_count()} cores, {memory:.0f} GiB",
         f"{platform.system()} {platform.release()}, load averages before the run {loads}",
-        f"synproxy's interpreter: {interpreter}",
+        *(f"{', '.join(names)}: run by {what}" for what, names in interpreters.items()),
     ]
     for name, command in versions.items():
         done = subprocess.run(command, capture_output=True, text=True, check=False)

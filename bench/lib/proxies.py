@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.lib import interpreters
 from bench.lib.result import NOT_YET
 from bench.lib.setup import Setup
 from synproxy.config.model import Config, Http, Listener
 
-_PYTHON = sys.executable
-SYNPROXY_PYTHON = os.environ.get("SYNPROXY_PYTHON", _PYTHON)
-"""The interpreter that runs synproxy; another one of the same version may be built better."""
 _SYNPROXY = "import sys; from synproxy.cli.main import main; sys.exit(main())"
 COMPILED = Path(__file__).parents[2] / "build" / "compiled"
 """What ``make compiled`` leaves: the same synproxy, its hot path compiled by mypyc."""
+_PYTHON = interpreters.chosen()
+Command = Callable[[Path, int, Setup], list[str]]
+"""(directory, port, setup)"""
 
 
 def _able(setup: Setup) -> str:
@@ -40,7 +41,7 @@ class Proxy:
 
     name: str
     about: str
-    command: Callable[[Path, int, Setup], list[str]]  # (directory, port, setup)
+    command: Command
     template: str = ""  # in bench/configs, without .j2; written to the directory
     package: str = ""  # the Debian package that holds the program
     version: tuple[str, ...] = ()
@@ -49,20 +50,23 @@ class Proxy:
     unable: Callable[[Setup], str] = _able
     """Why it cannot serve this; nothing, if it can."""
     forwards_headers: bool = True
+    interpreter: str = ""
+    """Of synproxy: which Python runs it."""
 
 
 def _nginx(directory: Path, port: int, setup: Setup) -> list[str]:
     return ["nginx", "-e", f"{directory}/nginx-error.log", "-c", f"{directory}/nginx.conf"]
 
 
-def _synproxy(directory: Path, port: int, setup: Setup) -> list[str]:
-    program = [SYNPROXY_PYTHON, "-P", "-c", _SYNPROXY]
-    return [*program, "run", "--config", f"{directory}/synproxy.yaml"]
+def _synproxy(interpreter: str, *, compiled: bool = False) -> Command:
+    def command(directory: Path, port: int, setup: Setup) -> list[str]:
+        # By the environment, which its children inherit.
+        libraries = sysconfig.get_path("purelib")
+        path = ["env", f"PYTHONPATH={COMPILED}{os.pathsep}{libraries}"] if compiled else []
+        program = [*path, interpreter, "-P", "-c", _SYNPROXY]
+        return [*program, "run", "--config", f"{directory}/synproxy.yaml"]
 
-
-def _compiled(directory: Path, port: int, setup: Setup) -> list[str]:
-    # By the environment, which its children inherit.
-    return ["env", f"PYTHONPATH={COMPILED}", *_synproxy(directory, port, setup)]
+    return command
 
 
 def _compiled_unable(setup: Setup) -> str:
@@ -124,7 +128,7 @@ ALL = {
             "aiohttp",
             "aiohttp server and client on uvloop (bench/aiohttp_proxy.py)",
             lambda directory, port, setup: [
-                *(_PYTHON, "-m", "bench.aiohttp_proxy", str(directory), str(port)),
+                *(interpreters.OURS, "-m", "bench.aiohttp_proxy", str(directory), str(port)),
                 *("--routes", str(setup.routes), "--sync-servers", str(setup.sync_servers)),
             ],
             unable=_aiohttp_unable,
@@ -132,24 +136,35 @@ ALL = {
         Proxy(
             "synproxy",
             "the same routes and settings",
-            _synproxy,
+            _synproxy(_PYTHON),
             template="synproxy.yaml",
             values=_TUNED,
             unable=_synproxy_unable,
+            interpreter=_PYTHON,
         ),
         Proxy(
             "synproxy-compiled",
             "the same synproxy from `make compiled`: its hot path compiled by mypyc",
-            _compiled,
+            _synproxy(_PYTHON, compiled=True),
             template="synproxy.yaml",
             values=_TUNED,
             unable=_compiled_unable,
+            interpreter=_PYTHON,
+        ),
+        Proxy(
+            "synproxy-ownpython",
+            "the same synproxy, run by the Python that runs the benchmark",
+            _synproxy(interpreters.OURS),
+            template="synproxy.yaml",
+            values=_TUNED,
+            unable=_synproxy_unable,
+            interpreter=interpreters.OURS,
         ),
         Proxy(
             "relay",
             "not a proxy: bytes copied by uvloop, the floor for Python (bench/relay.py)",
             lambda directory, port, setup: [
-                *(_PYTHON, "-m", "bench.relay"),
+                *(interpreters.OURS, "-m", "bench.relay"),
                 *(f"{directory}/normal_sync1.sock", str(port)),
             ],
             unable=_aiohttp_unable,
@@ -176,10 +191,11 @@ ALL = {
         Proxy(
             "synproxy-seed",
             "the seed as written: no upstream keep-alive, 100 requests a connection",
-            _synproxy,
+            _synproxy(_PYTHON),
             template="synproxy.yaml",
             values=_SEED,
             unable=_synproxy_unable,
+            interpreter=_PYTHON,
         ),
     )
 }
@@ -206,15 +222,3 @@ def require_tools(proxies: Sequence[Proxy], also: Mapping[str, str]) -> None:
         sys.exit(
             f"not installed: {names}\nas root: apt-get install --no-install-recommends {names}"
         )
-
-
-def interpreter() -> str:
-    """Which interpreter runs synproxy; how it was built changes its speed by 10 % and more."""
-    script = (
-        "import platform; "
-        "linked = 'libpython' in open('/proc/self/maps').read(); "
-        "print(platform.python_implementation(), platform.python_version(), "
-        "platform.python_compiler(), 'libpython', 'shared' if linked else 'built in')"
-    )
-    command = [SYNPROXY_PYTHON, "-c", script]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
