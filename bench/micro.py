@@ -25,6 +25,7 @@ from typing import cast
 import hpack
 
 from bench.lib import matrix
+from bench.lib.setup import Setup
 from synproxy.config.loader import loads
 from synproxy.core.wheel import TimerWheel
 from synproxy.downstream.connection import ClientConnection
@@ -51,12 +52,6 @@ pools:
     balance: {hash: $mxid_localpart}
     servers: ["unix:/b", "unix:/c", "unix:/d"]
     keepalive_requests: 1000000000
-routes:
-  - {name: login, location: "~ ^/_matrix/client/(r0|v3)/login$", pool: initial_sync}
-  - {name: sync, location: "~ ^/_matrix/client/(r0|v3)/sync$", pool: $sync}
-  - name: send
-    location: "~ ^/_matrix/client/(api/v1|r0|v3|unstable)/rooms/.*/send"
-    pool: normal_sync
 """
 DIFFERENT = {"sync": 512, "send": 8192, "http2": 512}
 """How many different requests there are: as many as a memo of decisions forgets between two."""
@@ -114,13 +109,23 @@ def blocks(heads: list[bytes]) -> list[bytes]:
     return packed
 
 
+def configuration(routes: int) -> str:
+    """With the first ``routes`` of workload e; those of a and c are always among them."""
+    table = [
+        f"  - {{name: {route.name}, location: '~ {route.regex}', "
+        f"pool: {route.pool if route.pool == '$sync' else 'normal_sync'}}}\n"
+        for route in Setup(routes=routes).table()
+    ]
+    return f"{CONFIG}routes:\n{''.join(table)}"
+
+
 def prepare(
-    workload: str, metrics: bool
+    workload: str, metrics: bool, routes: int = 10
 ) -> tuple[ClientConnection | Http2Connection, list[ServerConnection], list[bytes]]:
     """A client, an idle connection to every server, and varied answers."""
     loop = asyncio.new_event_loop()
     wheel = TimerWheel(loop.time())
-    generation = Generation(loads(CONFIG, "micro"), wheel)
+    generation = Generation(loads(configuration(routes), "micro"), wheel)
     handler = ProxyHandler(generation, wheel, loop, None)
     if metrics:
         handler.count_in(Metrics(loop.time))
@@ -144,9 +149,9 @@ def prepare(
     return client, servers, answers
 
 
-def run(count: int, workload: str = "sync", *, metrics: bool = False) -> float:
+def run(count: int, workload: str = "sync", *, metrics: bool = False, routes: int = 10) -> float:
     """Microseconds of CPU per request; ``metrics``: with an admin listener that counts."""
-    client, servers, answers = prepare(workload, metrics)
+    client, servers, answers = prepare(workload, metrics, routes)
     wanted = requests("sync" if workload == "http2" else workload)
     mask = len(wanted) - 1
     if workload == "http2":
@@ -190,14 +195,15 @@ def _run_http2(
     return used / count * 1e6
 
 
-def instructions(workload: str, metrics: bool) -> float:
+def instructions(workload: str, metrics: bool, routes: int) -> float:
     """Instructions per request: what 2,000 requests more add to a run of 1,500, in which each of
     the 512 different syncs has come before."""
     subprocess.run([sys.executable, "-c", "import bench.micro"], check=True)  # compiles modules
     counts = []
     for count in (1500, 3500):
         with tempfile.NamedTemporaryFile() as output:
-            code = f"import bench.micro; bench.micro.run({count}, {workload!r}, metrics={metrics})"
+            options = f"metrics={metrics}, routes={routes}"
+            code = f"import bench.micro; bench.micro.run({count}, {workload!r}, {options})"
             valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={output.name}"]
             finished = subprocess.run(
                 [*valgrind, sys.executable, "-c", code],
@@ -218,19 +224,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--workload", choices=DIFFERENT, default="sync")
     parser.add_argument("--metrics", action="store_true", help="count, as with an admin listener")
+    parser.add_argument("--routes", type=int, default=10, help="from 10 to 200")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--instructions", action="store_true")
     args = parser.parse_args()
     if args.instructions:
-        print(f"{instructions(args.workload, args.metrics):,.0f} instructions per request")
+        print(
+            f"{instructions(args.workload, args.metrics, args.routes):,.0f} instructions per request"
+        )
         return
     if args.profile:
         profile = cProfile.Profile()
-        profile.runcall(run, args.requests, args.workload)
+        profile.runcall(run, args.requests, args.workload, routes=args.routes)
         pstats.Stats(profile).sort_stats("tottime").print_stats(35)
         return
     rounds = sorted(
-        run(args.requests, args.workload, metrics=args.metrics) for _ in range(args.rounds)
+        run(args.requests, args.workload, metrics=args.metrics, routes=args.routes)
+        for _ in range(args.rounds)
     )
     print(f"least {rounds[0]:.2f}, median {rounds[len(rounds) // 2]:.2f} us of CPU per request")
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from synproxy.core.regex_prefix import alternatives, last_segments
 
 V = TypeVar("V")
 
-FEW = 16  # so many regexes are tried one by one sooner than a path is taken apart (measured)
+PLACES = 4096  # of a tree; where more would be needed, all regexes are tried (200 make about 700)
 
 
 class PrefixIndex(Generic[V]):
@@ -45,46 +46,88 @@ class PrefixIndex(Generic[V]):
         return None
 
 
-class _Group:
-    """Regexes in ascending order: those for any path, and for some last segments a few more."""
-
-    __slots__ = ("by_last_segment", "common")
-
-    def __init__(self, tails: Mapping[int, frozenset[bytes] | None]) -> None:
-        self.common = tuple(sorted(number for number, known in tails.items() if known is None))
-        by_last: dict[bytes, list[int]] = {}
-        for number, known in tails.items():
-            for tail in known or ():
-                by_last.setdefault(tail, list(self.common)).append(number)
-        self.by_last_segment = {tail: tuple(sorted(found)) for tail, found in by_last.items()}
-
-
 class _Node:
-    """A place in the tree; ``partials`` is about the segment that follows."""
+    """A place in the tree of what the regexes say; ``partials`` is about the segment that follows:
+    which regexes it may belong to if it begins so."""
 
-    __slots__ = ("any_segment", "children", "index", "partials")
+    __slots__ = ("any_segment", "children", "partials")
 
     def __init__(self) -> None:
         self.children: dict[bytes, _Node] = {}
         self.any_segment: _Node | None = None
-        self.partials: dict[bytes, dict[int, frozenset[bytes] | None]] = {}
-        self.index: PrefixIndex[_Group] | None = None
+        self.partials: dict[bytes, set[int]] = {}
 
-    def finish(self) -> None:
-        """Prefixes become an index in which the longest one speaks for the shorter ones too."""
-        if self.partials:
-            groups = {}
-            for text in self.partials:
-                together: dict[int, frozenset[bytes] | None] = {}
-                for shorter, numbers in self.partials.items():
-                    if text.startswith(shorter):
-                        together |= numbers
-                groups[text] = _Group(together)
-            self.index = PrefixIndex(groups)
-        for child in self.children.values():
-            child.finish()
-        if self.any_segment is not None:
-            self.any_segment.finish()
+
+class _Place:
+    """A place in the tree that a path is led through: of each segment one step, and no choice."""
+
+    __slots__ = ("beginnings", "by_last_segment", "common", "exact", "other")
+
+    def __init__(self, common: tuple[int, ...], by_last: dict[bytes, tuple[int, ...]]) -> None:
+        self.common = common
+        """Which regexes can match a path that has come so far, whatever its last segment is."""
+        self.by_last_segment = by_last
+        """The same and a few more, for some last segments."""
+        self.exact: dict[bytes, _Place] = {}
+        """Where the segment that follows leads, if it is one of these;"""
+        self.beginnings: PrefixIndex[_Place] | None = None
+        """if it begins with one of these;"""
+        self.other: _Place | None = None
+        """or else."""
+
+
+class _TooManyError(Exception):
+    """There would be more than PLACES."""
+
+
+class _Builder:
+    """Makes places of nodes: one of all nodes that a path can have come to."""
+
+    def __init__(self, tails: Mapping[int, frozenset[bytes] | None]) -> None:
+        self._tails = tails
+        self._places: dict[tuple[tuple[int, ...], frozenset[int]], _Place] = {}
+
+    def place(self, nodes: tuple[_Node, ...], numbers: frozenset[int]) -> _Place:
+        """``numbers``: of the regexes that the way to there has let pass."""
+        key = (tuple(map(id, nodes)), numbers)
+        place = self._places.get(key)
+        if place is not None:
+            return place
+        if len(self._places) >= PLACES:
+            raise _TooManyError
+        place = self._places[key] = self._ending(numbers)
+        rest = tuple(node.any_segment for node in nodes if node.any_segment is not None)
+
+        def passed(segment: bytes) -> frozenset[int]:
+            return numbers.union(
+                *(
+                    let_pass
+                    for node in nodes
+                    for beginning, let_pass in node.partials.items()
+                    if segment.startswith(beginning)
+                )
+            )
+
+        beginnings = {text: self.place(rest, passed(text)) for n in nodes for text in n.partials}
+        place.other = beginnings.pop(b"", None)
+        if place.other is None and rest:
+            place.other = self.place(rest, numbers)
+        place.exact = dict(beginnings)
+        if beginnings:
+            place.beginnings = PrefixIndex(beginnings)
+        for segment in {segment for node in nodes for segment in node.children}:
+            children = [node.children[segment] for node in nodes if segment in node.children]
+            place.exact[segment] = self.place((*children, *rest), passed(segment))
+        return place
+
+    def _ending(self, numbers: frozenset[int]) -> _Place:
+        common = [number for number in numbers if self._tails[number] is None]
+        by_last: dict[bytes, list[int]] = {}
+        for number in numbers:
+            for tail in self._tails[number] or ():
+                by_last.setdefault(tail, list(common)).append(number)
+        sorted_by_last = {tail: tuple(sorted(found)) for tail, found in by_last.items()}
+        return _Place(tuple(sorted(common)), sorted_by_last)
 
 
 class RegexIndex:
@@ -93,33 +136,36 @@ class RegexIndex:
     ``candidates`` may name a regex that does not match and never leaves out one that does.
     """
 
-    __slots__ = ("_always", "_cuts", "_root", "_tree", "anchored")
+    __slots__ = ("_always", "_cuts", "_root", "anchored")
 
-    def __init__(self, regexes: Sequence[re.Pattern[bytes]], few: int = FEW) -> None:
-        self._root = _Node()
+    def __init__(self, regexes: Sequence[re.Pattern[bytes]]) -> None:
         self._cuts = 0  # no regex knows more segments than this
+        self._always = tuple(range(len(regexes)))
+        self._root: _Place | None = None
         self.anchored: list[bool] = []
         """For each regex: ``match`` is enough where the search would be for any place."""
-        always: list[int] = []
+        root = _Node()
+        always: set[int] = set()
+        tails: dict[int, frozenset[bytes] | None] = {}
         for number, regex in enumerate(regexes):
             known = alternatives(regex)
             self.anchored.append(known is not None)
-            if known is None or len(regexes) <= few:
-                always.append(number)
+            tails[number] = None
+            if known is None:
+                always.add(number)
                 continue
-            tails = last_segments(regex)
-            if tails is not None:
-                tails = frozenset(tail.lower() for tail in tails)
+            endings = last_segments(regex)
+            if endings is not None:
+                tails[number] = frozenset(ending.lower() for ending in endings)
             for alternative in known:
-                node = self._node(alternative.segments)
-                node.partials.setdefault(alternative.partial.lower(), {})[number] = tails
-        self._always = tuple(always)
-        self._tree = len(always) < len(regexes)
-        self._root.finish()
+                node = self._node(root, alternative.segments)
+                node.partials.setdefault(alternative.partial.lower(), set()).add(number)
+        if len(regexes) > len(always):
+            with suppress(_TooManyError, RecursionError):
+                self._root = _Builder(tails).place((root,), frozenset(always))
 
-    def _node(self, segments: tuple[bytes | None, ...]) -> _Node:
+    def _node(self, node: _Node, segments: tuple[bytes | None, ...]) -> _Node:
         self._cuts = max(self._cuts, len(segments))
-        node = self._root
         for segment in segments:
             if segment is None:
                 if node.any_segment is None:
@@ -129,29 +175,23 @@ class RegexIndex:
                 node = node.children.setdefault(segment.lower(), _Node())
         return node
 
-    def candidates(self, path: bytes) -> Sequence[int]:
+    def candidates(self, path: bytes) -> tuple[int, ...]:
         """Numbers of the regexes that can match ``path``, in ascending order."""
-        if not self._tree:
+        place = self._root
+        if place is None:
             return self._always
         path = path.lower()
-        last = path[path.rfind(b"/") + 1 :].removesuffix(b"\n")
-        groups = [self._always] if self._always else []
-        nodes = [self._root]
         for segment in path.split(b"/", self._cuts):
-            following: list[_Node] = []
-            for node in nodes:
-                if node.index is not None:
-                    group = node.index.longest(segment)
-                    if group is not None:
-                        groups.append(group.by_last_segment.get(last, group.common))
-                child = node.children.get(segment)
-                if child is not None:
-                    following.append(child)
-                if node.any_segment is not None:
-                    following.append(node.any_segment)
-            if not following:
-                break
-            nodes = following
-        if len(groups) == 1:
-            return groups[0]
-        return sorted(set().union(*groups))
+            following = place.exact.get(segment)
+            if following is None:
+                if place.beginnings is not None:
+                    following = place.beginnings.longest(segment)
+                following = following or place.other
+                if following is None:
+                    break
+            place = following
+        by_last = place.by_last_segment
+        if by_last:
+            last = path[path.rfind(b"/") + 1 :].removesuffix(b"\n")
+            return by_last.get(last, place.common)
+        return place.common

@@ -183,11 +183,29 @@ def test_the_candidates_hold_every_regex_that_matches(
     parts: list[tuple[str, list[str]]], paths: list[bytes]
 ) -> None:
     regexes = [regex for regex in (build(*each, 0) for each in parts) if regex is not None]
-    index = RegexIndex(regexes, few=0)
+    index = RegexIndex(regexes)
     for path in paths:
         found = list(index.candidates(path))
         assert found == sorted(set(found))
         assert {n for n, regex in enumerate(regexes) if regex.search(path)} <= set(found)
+
+
+def test_a_path_of_known_segments_has_few_candidates_among_many() -> None:
+    regexes = [re.compile(b"^/(r0|v3)/rooms/[^/]+/%d$" % n) for n in range(99)]
+    index = RegexIndex([*regexes, re.compile(b"^/v3/"), re.compile(b"anywhere")])
+    assert list(index.candidates(b"/v3/rooms/!a:b/17")) == [17, 99, 100]
+    assert list(index.candidates(b"/V3/Rooms/!a:b/17\n")) == [17, 99, 100]
+    assert list(index.candidates(b"/r0/rooms/17")) == [100]
+
+
+def test_all_are_candidates_where_a_tree_would_be_too_large() -> None:
+    """Each segment is one of twenty or any: 21 places for the next, and so on."""
+    regexes = [
+        re.compile(b"^" + b"/[^/]+" * depth + b"/%d/" % number)
+        for depth in range(8)
+        for number in range(20)
+    ]
+    assert list(RegexIndex(regexes).candidates(b"/no/such/path")) == list(range(160))
 
 
 @given(st.sets(st.text("ab/", max_size=5), max_size=12), st.text("ab/", max_size=8))
