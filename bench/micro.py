@@ -229,9 +229,8 @@ def main() -> None:
     parser.add_argument("--instructions", action="store_true")
     args = parser.parse_args()
     if args.instructions:
-        print(
-            f"{instructions(args.workload, args.metrics, args.routes):,.0f} instructions per request"
-        )
+        counted = instructions(args.workload, args.metrics, args.routes)
+        print(f"{counted:,.0f} instructions per request")
         return
     if args.profile:
         profile = cProfile.Profile()
