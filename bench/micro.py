@@ -56,6 +56,10 @@ pools:
 DIFFERENT = {"sync": 512, "send": 8192, "http2": 512}
 """How many different requests there are: as many as a memo of decisions forgets between two."""
 
+TICK = 2000
+"""Requests between two ticks of a child, in which it adds up what it has counted: as many as a busy
+one serves in that time."""
+
 
 class Sink:
     """A transport that swallows what is written."""
@@ -120,7 +124,7 @@ def configuration(routes: int) -> str:
 
 
 def prepare(
-    workload: str, metrics: bool, routes: int = 10
+    workload: str, metrics: Metrics | None, routes: int = 10
 ) -> tuple[ClientConnection | Http2Connection, list[ServerConnection], list[bytes]]:
     """A client, an idle connection to every server, and varied answers."""
     loop = asyncio.new_event_loop()
@@ -128,7 +132,7 @@ def prepare(
     generation = Generation(loads(configuration(routes), "micro"), wheel)
     handler = ProxyHandler(generation, wheel, loop, None)
     if metrics:
-        handler.count_in(Metrics(loop.time))
+        handler.count_in(metrics)
     client = Http2Connection(handler) if workload == "http2" else ClientConnection(handler)
     client.connection_made(cast(asyncio.Transport, Sink()))
     if workload == "http2":
@@ -151,7 +155,8 @@ def prepare(
 
 def run(count: int, workload: str = "sync", *, metrics: bool = False, routes: int = 10) -> float:
     """Microseconds of CPU per request; ``metrics``: with an admin listener that counts."""
-    client, servers, answers = prepare(workload, metrics, routes)
+    counts = Metrics(time.monotonic) if metrics else None
+    client, servers, answers = prepare(workload, counts, routes)
     wanted = requests("sync" if workload == "http2" else workload)
     mask = len(wanted) - 1
     if workload == "http2":
@@ -160,9 +165,12 @@ def run(count: int, workload: str = "sync", *, metrics: bool = False, routes: in
     (server,) = [server for server in servers if server.sink is not None]
     server.data_received(answers[0])
     started = time.process_time()
-    for number in range(count):
-        client.data_received(wanted[number & mask])
-        server.data_received(answers[number & 511])
+    for first in range(0, count, TICK):
+        for number in range(first, min(first + TICK, count)):
+            client.data_received(wanted[number & mask])
+            server.data_received(answers[number & 511])
+        if counts is not None:
+            counts.settle()
     used = time.process_time() - started
     assert client.requests == count + 1
     assert server.requests == count + 1

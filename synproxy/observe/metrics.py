@@ -1,30 +1,36 @@
 """What a child counts: plain numbers, added to when a request ends and when its way turns.
 
-One look-up and three additions a request. Everything that is a state (connections, requests in
-flight, servers) is not counted here but looked at when somebody asks: ``observe.snapshot``. Nothing
-that a client makes up becomes a key: methods are known ones or "other", status codes registered
-ones or a class such as "5xx". Must not know who reads, nor how it is written.
+A usual request costs a look-up and two or three numbers on lists, which are added up for many
+requests at once. Everything that is a state (connections, requests in flight, servers) is not
+counted here but looked at when somebody asks: ``observe.snapshot``. Nothing that a client makes up
+becomes a key: methods are known ones or "other", status codes registered ones or a class such as
+"5xx". Must not know who reads, nor how it is written.
 """
 
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from synproxy.core.redact import redact
 from synproxy.errors import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable
 
     from synproxy.downstream.connection import ClientConnection
     from synproxy.downstream.http2_stream import Http2Stream
     from synproxy.errors import DownstreamError, UpstreamError
+    from synproxy.proxy.generation import CompiledRoute
     from synproxy.proxy.request import Request
     from synproxy.upstream.pool import ServerPool
+
+    Kind = tuple[CompiledRoute | None, ServerPool | None, int, bytes, int]
+    """Route, pool, index of the server, method, status."""
+    Append = Callable[[float], None]
 
 BOUNDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 35.0, 60.0),
@@ -56,13 +62,39 @@ Cell = list[float]
 Cells = dict[tuple[str, ...], Cell]
 
 
+class Waiting(NamedTuple):
+    """Numbers of requests of one kind that are still to be added to its cell. Three lists, and no
+    objects for the garbage collector to look through."""
+
+    durations: list[float]
+    sent: list[float]
+    received: list[float]
+
+    def settle(self, cell: Cell) -> None:
+        """Sorted, durations are counted by one search for each bound."""
+        durations = self.durations
+        cell[SUM] += sum(durations)
+        cell[SENT] += sum(self.sent)
+        cell[RECEIVED] += sum(self.received)
+        durations.sort()
+        below = 0
+        for place, bound in enumerate(BOUNDS):
+            up_to = bisect_right(durations, bound)
+            cell[place] += up_to - below
+            below = up_to
+        cell[len(BOUNDS)] += len(durations) - below
+        for numbers in self:
+            numbers.clear()
+
+
 class Metrics:
     """The counters of one child process, kept over reloads."""
 
     __slots__ = (
-        "_cells",
-        "_get",
+        "_appends",
         "_time",
+        "_usual",
+        "_waiting",
         "ends",
         "errors",
         "events",
@@ -78,9 +110,11 @@ class Metrics:
         """``clock``: the loop's, in which requests have their times."""
         self._time = clock
         self.started = time.time()
-        self._cells: dict[tuple[str | None, ServerPool | None, int, bytes, int], Cell] = {}
-        """What is counted on the common path: answered, below 500, at the first attempt."""
-        self._get = self._cells.get
+        self._appends: dict[Kind, tuple[Append, Append, Append]] = {}
+        """Where the numbers of usual requests go, those that were answered below 500 at the first
+        attempt."""
+        self._usual = self._appends.get
+        self._waiting: list[tuple[Cell, Waiting]] = []
         self.totals: Cells = {}
         """By route, pool, server, method and code. Without a server: no server answered, or not
         at the first attempt."""
@@ -106,51 +140,59 @@ class Metrics:
 
     # --- from the data path (proxy.handler.Metrics)
 
+    def answered(self, request: Request, method: bytes, started: float) -> None:
+        """See :class:`synproxy.proxy.handler.Metrics`."""
+        appends = self._usual((request.route, request.pool, request.index, method, request.status))
+        if appends is None:
+            appends = self._appends_of(request, method)
+            if appends is None:
+                self.ended(request, method, "ok", started, 0.0)
+                return
+        duration, sent, received = appends
+        duration(self._time() - started)
+        sent(request.bytes_sent)
+        if request.bytes_received:
+            received(request.bytes_received)
+
+    def _appends_of(self, request: Request, method: bytes) -> tuple[Append, Append, Append] | None:
+        """Begin to count usual requests of this kind; None: it is not a usual one."""
+        route, pool, index, status = request.route, request.pool, request.index, request.status
+        if pool is None or status >= 500 or status not in _CODES or method not in _METHODS:
+            return None
+        name = route.name if route is not None else ""
+        server = pool.settings.servers[index].address
+        cell = _of(self.totals, (name, pool.name, server, _METHODS[method], _CODES[status]))
+        waiting = Waiting([], [], [])
+        self._waiting.append((cell, waiting))
+        appends = waiting.durations.append, waiting.sent.append, waiting.received.append
+        self._appends[route, pool, index, method, status] = appends
+        return appends
+
     def ended(
         self, request: Request, method: bytes, reason: str, started: float, attempt: float
     ) -> None:
         """See :class:`synproxy.proxy.handler.Metrics`."""
         now = self._time()
-        route = request.route
-        cell = self._get(
-            (
-                None if route is None else route.name,
-                request.pool,
-                request.index,
-                method,
-                request.status,
-            )
-        )
-        if cell is None or reason != "ok" or attempt:
-            cell = self._cell(request, method, reason, attempt and now - attempt)
-        started = now - started
-        cell[bisect_left(BOUNDS, started)] += 1
-        cell[SUM] += started
+        cell = self._cell(request, method, reason, attempt and now - attempt)
+        _add_duration(cell, now - started)
         cell[SENT] += request.bytes_sent
-        if request.bytes_received:
-            cell[RECEIVED] += request.bytes_received
+        cell[RECEIVED] += request.bytes_received
 
     def _cell(self, request: Request, method: bytes, reason: str, attempt: float) -> Cell:
-        """Where to count a request that is the first of its kind, or not of the usual kinds.
-        ``attempt``: the seconds of its last attempt, if there were others; otherwise 0."""
-        pool, status = request.pool, request.status
-        name = request.route.name if request.route is not None else None
-        usual = reason == "ok" and not attempt and status < 500
-        if usual and status in _CODES and method in _METHODS:
-            return _of(self._cells, (name, pool, request.index, method, status))
-        route = name or ""
+        """Where to count a request. ``attempt``: the seconds of its last attempt, if there were
+        others; otherwise 0."""
+        pool = request.pool
+        route = request.route.name if request.route is not None else ""
         server = ""
-        code = code_label(status)
+        code = code_label(request.status)
         if reason != "ok":
             _add(self.ends, (route, reason))
         elif pool is not None:
             server = pool.settings.servers[request.index].address
             if attempt:
-                late = _of(self.late, (pool.name, server, code))
-                late[bisect_left(BOUNDS, attempt)] += 1
-                late[SUM] += attempt
+                _add_duration(_of(self.late, (pool.name, server, code)), attempt)
                 server = ""
-        if reason in _SERVERS_FAULT or status >= 500:
+        if reason in _SERVERS_FAULT or request.status >= 500:
             self._keep("server", request, reason)
         elif reason in ("client_error", "client_timeout"):
             self._keep("client", request, reason)
@@ -200,16 +242,18 @@ class Metrics:
 
     # --- for who reads
 
+    def settle(self) -> None:
+        """Add up the numbers of usual requests. To be called some times a second, since they need
+        room, and before ``totals`` is read."""
+        for cell, waiting in self._waiting:
+            if waiting.durations:
+                waiting.settle(cell)
+
     def fold(self) -> None:
-        """Give the usual requests their names, and let go of the pools of generations that are
-        over. To be called before ``totals`` is read, and after a reload."""
-        cells, self._cells = self._cells, {}
-        self._get = self._cells.get
-        for (route, pool, index, method, status), cell in cells.items():
-            name = pool.name if pool is not None else ""
-            server = pool.settings.servers[index].address if pool is not None else ""
-            key = route or "", name, server, _METHODS[method], _CODES[status]
-            add_cell(self.totals, key, cell)
+        """The same, and let go of the pools of generations that may be over."""
+        self.settle()
+        self._appends.clear()
+        self._waiting.clear()
 
 
 def method_label(method: bytes) -> str:
@@ -222,11 +266,9 @@ def code_label(status: int) -> str:
     return _CODES.get(status) or f"{status // 100}xx"
 
 
-def add_cell(cells: Cells, key: tuple[str, ...], cell: Iterable[float]) -> None:
-    """Add a cell to the one of its kind."""
-    into = _of(cells, key)
-    for place, value in enumerate(cell):
-        into[place] += value
+def _add_duration(cell: Cell, seconds: float) -> None:
+    cell[bisect_left(BOUNDS, seconds)] += 1
+    cell[SUM] += seconds
 
 
 def _of(cells: Any, key: Hashable) -> Cell:

@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     class Metrics(Protocol):
         """Counts; see :class:`synproxy.observe.metrics.Metrics`."""
 
+        def answered(self, request: Request, method: bytes, started: float) -> None:
+            """A request is over that its first server has answered. The loop's time when it
+            began."""
+
         def ended(
             self, request: Request, method: bytes, reason: str, started: float, attempt: float
         ) -> None:

@@ -167,12 +167,15 @@ class Relay(Request):
         if server is not None:
             server.finish()
         handler = self._handler
+        metrics = handler.metrics
+        if metrics is not None:
+            if self._detour:
+                self._count(metrics, "ok")
+            else:
+                metrics.answered(self, self._line.method, self._started)
         if handler.access_log is not None:
             self._note_attempt(self.status)
-            self._log("ok")
-        elif handler.metrics is not None:
-            again = self._attempt_started if self._detour else 0.0
-            handler.metrics.ended(self, self._line.method, "ok", self._started, again)
+            self._record("ok")
         self.client.finish()
 
     def server_writable(self, writable: bool) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from synproxy.proxy.answers import LocalAnswer
     from synproxy.proxy.detour import Detour
     from synproxy.proxy.generation import CompiledRoute, Generation
-    from synproxy.proxy.handler import Located, ProxyHandler
+    from synproxy.proxy.handler import Located, Metrics, ProxyHandler
     from synproxy.upstream.connection import ServerConnection
     from synproxy.upstream.pool import Connecting, ServerPool
     from synproxy.wire.coding import Encoder
@@ -236,13 +236,20 @@ class Request:
 
     def _log(self, reason: str) -> None:
         """The request is over: tell whoever wants to know."""
-        handler = self._handler
-        metrics = handler.metrics
+        metrics = self._handler.metrics
         if metrics is not None:
-            again = self._attempt_started if self._detour else 0.0
-            metrics.ended(self, self._line.method, reason, self._started, again)
-        if handler.access_log is None:
-            return
+            self._count(metrics, reason)
+        if self._handler.access_log is not None:
+            self._record(reason)
+
+    def _count(self, metrics: Metrics, reason: str) -> None:
+        again = self._attempt_started if self._detour else 0.0
+        metrics.ended(self, self._line.method, reason, self._started, again)
+
+    def _record(self, reason: str) -> None:
+        """A line for the access log, which there is."""
+        handler = self._handler
+        assert handler.access_log is not None
         block = self.block
         line = self._line
         duration = handler.loop.time() - self._started

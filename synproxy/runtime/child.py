@@ -229,6 +229,7 @@ class Child:
         if self._access_log is not None and now >= self._flush_due:
             self._flush_due = now + self._config.access_log.flush
             self._access_log.flush()
+        self._metrics.settle()
         if self.handler.draining:
             self._look_at_drain()
         else:
