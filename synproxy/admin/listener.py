@@ -1,6 +1,7 @@
 """The admin listener: where operators and Prometheus ask. A service in the supervisor's loop.
 
-During a binary upgrade a new supervisor takes the socket's path over.
+During a binary upgrade a new supervisor takes the socket's path over; a socket of systemd's is used
+by both until the old one ends.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from synproxy.admin.observer import Observer
+from synproxy.admin.observer import Observer, Source
 from synproxy.config.addresses import UnixAddress, parse_listen
 from synproxy.config.certificates import CertificateError, admin_context
 from synproxy.runtime.listeners import bind_private
@@ -20,9 +21,15 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from synproxy.admin.observer import Source
     from synproxy.config.model import Admin, Config
     from synproxy.runtime.control import Facts, Handler
+    from synproxy.runtime.listeners import InheritedSockets
+
+
+class Host(Source, Protocol):
+    """Whose service it is; :class:`synproxy.runtime.supervisor.Supervisor`."""
+
+    inherited: InheritedSockets
 
 
 class AdminListener:
@@ -30,14 +37,16 @@ class AdminListener:
 
     def __init__(self) -> None:
         self._observer: Observer
+        self._inherited: InheritedSockets
         self._admin: Admin | None = None
         self._runner: web.AppRunner | None = None
         self._path: Path | None = None
         self._inode = 0
 
-    async def start(self, supervisor: Source) -> None:
+    async def start(self, supervisor: Host) -> None:
         """Listen, if the configuration wants it; OSError: it cannot be."""
         self._observer = Observer(supervisor)
+        self._inherited = supervisor.inherited
         try:
             await self._open(supervisor.config)
         except CertificateError as error:
@@ -100,7 +109,9 @@ class AdminListener:
         await runner.setup()
         path, inode = None, 0
         try:
-            if isinstance(address, UnixAddress):
+            if (inherited := self._inherited.lend(address)) is not None:
+                await web.SockSite(runner, inherited, ssl_context=context).start()
+            elif isinstance(address, UnixAddress):
                 path = Path(address.path)
                 sock = bind_private(path)
                 inode = os.stat(path).st_ino

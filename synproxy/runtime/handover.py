@@ -53,7 +53,7 @@ class Successor:
     """The new program, started with the command line of the old one."""
 
     def __init__(self, sockets: ListeningSockets, interventions: Facts) -> None:
-        fds = list(sockets.fds().values())
+        fds = [*sockets.fds().values(), *sockets.inherited.lent]
         with channel() as (ours, theirs):
             facts: Facts = {"sockets": fds, "ours": sockets.ours, "control": theirs.fileno()}
             facts["interventions"] = interventions

@@ -27,6 +27,7 @@ class InheritedSockets:
 
     def __init__(self, sockets: Iterable[socket.socket]) -> None:
         self._sockets = list(sockets)
+        self._lent: list[socket.socket] = []
 
     def take(self, address: TcpAddress | UnixAddress) -> socket.socket | None:
         """The socket bound to an address, if systemd passed one."""
@@ -35,6 +36,18 @@ class InheritedSockets:
                 self._sockets.remove(sock)
                 return sock
         return None
+
+    def lend(self, address: TcpAddress | UnixAddress) -> socket.socket | None:
+        """A duplicate of the socket bound to an address, if systemd passed one, for somebody who
+        may close it and ask again. The socket itself stays here, for the next program too."""
+        if (taken := self.take(address)) is not None:
+            self._lent.append(taken)
+        return next((sock.dup() for sock in self._lent if _bound_to(sock, address)), None)
+
+    @property
+    def lent(self) -> list[int]:
+        """Descriptors of what was lent."""
+        return [sock.fileno() for sock in self._lent]
 
     @property
     def count(self) -> int:

@@ -98,8 +98,8 @@ class Supervisor:
         self._inheritance = Inheritance()
         self.interventions = Interventions.from_facts(self._inheritance.interventions)
         self._family.interventions = self.interventions.facts()
-        inherited = InheritedSockets([*systemd.listen_sockets(), *self._inheritance.sockets])
-        self._sockets = ListeningSockets(inherited, self._inheritance.ours)
+        self.inherited = InheritedSockets([*systemd.listen_sockets(), *self._inheritance.sockets])
+        self._sockets = ListeningSockets(self.inherited, self._inheritance.ours)
         self._looks = Looks()
         self._office = Office(self)
         self._successor: Successor | None = None
@@ -133,7 +133,7 @@ class Supervisor:
             self._sockets.close(self._sockets.fds(), remove=not self._inheritance.sockets)
             await self._office.close()
             return 0 if self._done.is_set() else 1
-        for name in self._sockets.inherited.unused():
+        for name in self.inherited.unused():
             _log.warning("no listener of the configuration has the inherited socket %s", name)
         self._sockets.store()
         self._tell_ready()

@@ -17,6 +17,7 @@ from synproxy.config.loader import loads
 from synproxy.config.model import Config
 from synproxy.runtime.control import ControlError
 from synproxy.runtime.interventions import Interventions, server_called
+from synproxy.runtime.listeners import InheritedSockets
 from tests.support.certificates import make_certificate
 from tests.support.process import free_port
 from tests.support.synapse_files import SynapseFiles
@@ -40,6 +41,7 @@ class Supervisor:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.interventions = Interventions()
+        self.inherited = InheritedSockets([])
         self.asked: list[object] = []
 
     async def ask_all(self, question: str, within: float = 10.0) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from synproxy.config.model import Listener
 from synproxy.runtime.accepting import Accepting
 from synproxy.wire.proxy_protocol import LOCAL_HEADER, Endpoints, header_v2
 from tests.integration.harness import Peer, Proxy, ScriptedServer, becomes_true
+from tests.integration.http2 import Http2Client
 from tests.support.certificates import make_certificate
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -128,6 +129,37 @@ async def test_the_header_comes_before_tls(tmp_path: Path) -> None:
         await peer.answer(b"x" * 300_000)
         connection = Peer(reader, writer)
         assert await connection.received() == (200, b"x" * 300_000)
+        writer.close()
+
+
+@pytest.mark.parametrize("over_tls", [False, True])
+async def test_the_header_comes_before_http_2(over_tls: bool, tmp_path: Path) -> None:
+    """Of every stream; chosen by prior knowledge, and by ALPN."""
+    certificate, key = make_certificate(tmp_path, "edge", "edge.example")
+    listener: dict[str, Any] = {**BALANCED, "http2": True}
+    if over_tls:
+        pair = {"certificate": str(certificate), "key": str(key)}
+        listener["tls"] = {"certificates": [pair]}
+    async with ScriptedServer(tmp_path / "s") as server, proxy_before(server, listener) as proxy:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(V2)
+        if over_tls:
+            context = ssl.create_default_context(cafile=str(certificate))
+            context.set_alpn_protocols(["h2"])
+            await writer.drain()
+            await writer.start_tls(context, server_hostname="edge.example")
+        client = await Http2Client(Peer(reader, writer)).begin(None)
+        peer = None
+        for path in (b"/first", b"/second"):
+            stream = await client.ask(path)
+            peer = peer or await server.connection()
+            head = await peer.head()
+            assert field(head, b"X-Remote") == b"203.0.113.7:40000"
+            assert field(head, b"X-Socket") == b"127.0.0.1"
+            assert field(head, b"X-Scheme") == (b"https" if over_tls else b"http")
+            await peer.answer()
+            assert await client.answer(stream) == (200, b"ok")
+        assert {record.remote_addr for record in await proxy.logged(2)} == {b"203.0.113.7"}
         writer.close()
 
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -38,11 +38,13 @@ def service(
     directory: Path,
     port: int,
     *wrapper: str,
+    config: str = "",
     pass_fds: Sequence[int] = (),
     **environment: str,
 ) -> Iterator[subprocess.Popen[bytes]]:
     file = directory / "synproxy.yaml"
-    file.write_text(CONFIG.format(port=port))
+    text = CONFIG.format(port=port)
+    file.write_text(config + text.partition("\n")[2] if config else text)
     command = [*wrapper, sys.executable, "-m", "synproxy", "run", "--config", str(file)]
     child = subprocess.Popen(
         command,
@@ -62,6 +64,14 @@ def receive(manager: socket.socket, wanted: str) -> list[str]:
         lines = manager.recv(65536).decode().splitlines()
         if wanted in lines:
             return lines
+
+
+def receive_first(manager: socket.socket, prefix: str) -> str:
+    """The first line of the next message that begins with `prefix`."""
+    while True:
+        line = manager.recv(65536).decode().partition("\n")[0]
+        if line.startswith(prefix):
+            return line
 
 
 def status_line(port: int) -> bytes:
@@ -117,18 +127,51 @@ def test_the_watchdog_is_fed(tmp_path: Path, manager: socket.socket) -> None:
             receive(manager, "WATCHDOG=1")
 
 
-def test_a_socket_of_systemd_serves_the_listener_with_its_address(tmp_path: Path) -> None:
+def answer_over(path: Path, target: str) -> bytes:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(str(path))
+        client.sendall(f"GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        return client.makefile("rb").readline()
+
+
+def test_sockets_of_systemd_serve_the_listeners_with_their_addresses(
+    tmp_path: Path, manager: socket.socket
+) -> None:
+    """Over TCP, over a path, and the admin's; also after an upgrade, which inherits them."""
     port = free_port()
-    wrapper = ["systemd-socket-activate", "--listen", f"127.0.0.1:{port}"]
-    with service(tmp_path, port, *wrapper) as child:
-        while True:
-            try:
-                assert status_line(port) == b"HTTP/1.1 404 Not Found\r\n"
-                break
-            except ConnectionRefusedError:
-                assert child.poll() is None
-        child.send_signal(signal.SIGTERM)
+    paths = [tmp_path / "http.sock", tmp_path / "admin.sock"]
+    addresses = [f"127.0.0.1:{port}", *map(str, paths)]
+    wrapper = [
+        "systemd-socket-activate",
+        *(f"--listen={address}" for address in addresses),
+        *(f"--setenv={name}" for name in ("NOTIFY_SOCKET", "RUNTIME_DIRECTORY")),
+    ]
+    more = f"listeners: [unix:{paths[0]}, 127.0.0.1:{port}]\nadmin: unix:{paths[1]}\n"
+    with service(tmp_path, port, *wrapper, config=more, RUNTIME_DIRECTORY=str(tmp_path)) as child:
+
+        def all_serve() -> None:
+            assert status_line(port) == b"HTTP/1.1 404 Not Found\r\n"
+            assert answer_over(paths[0], "/") == b"HTTP/1.1 404 Not Found\r\n"
+            assert answer_over(paths[1], "/metrics") == b"HTTP/1.0 200 OK\r\n"
+
+        started = False
+        while not started:  # by the first who connects, once it listens
+            with suppress(ConnectionRefusedError):
+                started = bool(status_line(port))
+            assert child.poll() is None
+        receive(manager, "READY=1")
+        inodes = [path.stat().st_ino for path in paths]
+        all_serve()
+        upgrade = [sys.executable, "-m", "synproxy", "upgrade"]
+        result = subprocess.run([*upgrade, "--socket", tmp_path / "control.sock"], timeout=60)
+        assert result.returncode == 0
+        new = int(receive_first(manager, "MAINPID=").removeprefix("MAINPID="))
         assert child.wait(20) == 0
+        all_serve()
+        assert [path.stat().st_ino for path in paths] == inodes
+        os.kill(new, signal.SIGTERM)
+        receive(manager, "STOPPING=1")
 
 
 def test_a_restart_refuses_nobody_for_the_manager_keeps_the_sockets(
@@ -158,11 +201,7 @@ def test_the_manager_follows_an_upgrade(tmp_path: Path, manager: socket.socket) 
         upgrade = [sys.executable, "-m", "synproxy", "upgrade"]
         result = subprocess.run([*upgrade, "--socket", tmp_path / "control.sock"], timeout=60)
         assert result.returncode == 0
-        while True:
-            lines = manager.recv(65536).decode().splitlines()
-            if lines[0].startswith("MAINPID="):
-                break
-        new = int(lines[0].removeprefix("MAINPID="))
+        new = int(receive_first(manager, "MAINPID=").removeprefix("MAINPID="))
         receive(manager, "READY=1")
         assert child.wait(20) == 0
         assert status_line(port) == b"HTTP/1.1 404 Not Found\r\n"

@@ -127,6 +127,7 @@ def test_sums_are_what_was_counted() -> None:
     assert value("synproxy_upstream_keys", server="unix:/run/a.sock") == 6
     assert value("synproxy_tls_handshakes_total", resumed="no") == 3
     assert value("synproxy_tls_certificate_not_after_timestamp_seconds", name="/a.pem") == 4e9
+    assert value("synproxy_config_reloads_total", result="failed") == FACTS["failed_reloads"]
     assert value("process_cpu_seconds_total") > 0
     assert BOUNDS[-1] == 60
 
