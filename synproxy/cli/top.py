@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from synproxy.cli.control import add_options, talk
@@ -49,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
         with Live(screen=True, auto_refresh=False) as live:
             while not ended.is_set():
                 live.update(board(await control.ask("overview"), trend=True), refresh=True)
-                await asyncio.wait({asyncio.ensure_future(ended.wait())}, timeout=args.interval)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(args.interval):
+                        await ended.wait()
         print("synproxy top: it has ended", file=sys.stderr)
         return 1
 

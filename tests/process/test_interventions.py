@@ -136,9 +136,11 @@ async def test_drain_and_maintenance_outlive_reloads_children_and_upgrades(socke
 
 
 def started_on(terminal: int, directory: Path) -> subprocess.Popen[bytes]:
-    """``synproxy top``."""
+    """``synproxy top``. Who runs the tests in the background may have told them to ignore SIGINT,
+    which is inherited."""
+    top = [sys.executable, "-m", "synproxy", "top", "--socket", str(directory / "control.sock")]
     return subprocess.Popen(
-        [sys.executable, "-m", "synproxy", "top", "--socket", str(directory / "control.sock")],
+        ["env", "--default-signal=INT", *top],
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
