@@ -11,6 +11,7 @@ from pathlib import Path
 from synproxy.errors import ConfigError, Problem
 from synproxy.nginx.draft import Said, comment, lines, without_prefix
 from synproxy.nginx.listeners import listeners
+from synproxy.nginx.logs import access_log
 from synproxy.nginx.report import Effect, Finding, Report
 from synproxy.nginx.routes import Routes
 from synproxy.nginx.scope import Scope
@@ -57,7 +58,7 @@ def import_nginx(configuration: Configuration, wanted: str | None = None) -> Imp
         tree["synapse"] = {"whoami": Said(routes.last_pool, "any pool that serves account/whoami")}
     tree["routes"] = routes.sections()
     tree["well_known"] = routes.well_known
-    tree["access_log"] = _access_log(scope, report)
+    tree["access_log"] = access_log(scope, report)
     for one in configuration.directives:
         if one.name == "worker_shutdown_timeout" and one.args:
             report.claim(one)
@@ -102,24 +103,6 @@ def _proxied(block: Directive) -> int:
     return sum(
         (one.last("proxy_pass") is not None) + _proxied(one) for one in block.all("location")
     )
-
-
-def _access_log(scope: Scope, report: Report) -> object:
-    one = scope.last("access_log")
-    if one is None or not one.args:
-        return {"path": "-", "format": "combined"}
-    path, *rest = one.args
-    if path.startswith("syslog:") or "$" in path:
-        report.lost(one, "the log goes to standard output, and so to the journal")
-        path = "-"
-    report.claim(one)
-    if path == "off":
-        return Said("off", one.place)
-    section: dict[str, object] = {"path": Said(path, one.place), "format": "combined"}
-    if rest and rest[0] != "combined" and "=" not in rest[0]:
-        report.differs(one, "the format is combined_upstream, not one of your own")
-        section["format"] = "combined_upstream"
-    return section
 
 
 def _unused(http: Directive, server: Directive, report: Report) -> None:

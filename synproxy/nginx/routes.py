@@ -14,6 +14,7 @@ from synproxy.nginx.access import Allowlists, asks_whoami, guard
 from synproxy.nginx.draft import Said
 from synproxy.nginx.headers import set_header
 from synproxy.nginx.locations import Flat, flatten
+from synproxy.nginx.logs import only_one_log
 from synproxy.nginx.maps import Maps
 from synproxy.nginx.pools import Pools
 from synproxy.nginx.proxy_pass import NoPoolError, destination
@@ -178,6 +179,7 @@ class Routes:
             return
         report.claim(passed)
         only_for_all(self._server, scope, report)
+        only_one_log(self._server, scope, report)
         proxy = proxy_settings(scope, report)
         names = self._names_in({**texts, "proxy_host": goal.host})
         proxy["set_header"] = set_header(scope, goal.host, names, self.maps, report)

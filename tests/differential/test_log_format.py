@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from synproxy.nginx.importer import import_nginx
+from synproxy.nginx.tree import read
 from tests.support.nginx import Nginx
 from tests.support.process import ProxyProcess
 from tests.support.synproxy import Synproxy
@@ -40,6 +42,18 @@ REQUESTS = [
 ]
 
 
+IMPORTED = (
+    NGINX.replace("@ESCAPE@", "default")
+    .replace(
+        "'@FORMAT@';",
+        """
+    '$remote_addr|$Remote_User|$request|${status}x|$body_bytes_sent|$http_referer'
+    '|$http_user_agent|$server_name|$upstream_addr|$scheme';""",
+    )
+    .replace("location / { return 404; }", "server_name a.example; location / { return 204; }")
+)
+
+
 def lines(proxy: ProxyProcess, directory: Path) -> list[str]:
     with proxy:
         for request in REQUESTS:
@@ -64,3 +78,18 @@ def test_the_lines_of_a_format_are_nginx_s(escape: str, tmp_path: Path) -> None:
     assert len(ours) == len(REQUESTS)
     if escape == "json":
         assert json.loads(ours[1])["http_user_agent"] == 'Element "1"'
+
+
+def test_the_lines_of_an_imported_format_are_nginx_s(tmp_path: Path) -> None:
+    directories = [tmp_path / "nginx", tmp_path / "synproxy"]
+    for directory in directories:
+        directory.mkdir()
+    written = tmp_path / "nginx.conf"
+    written.write_text(IMPORTED.replace("@PORT@", "8008"))
+    result = import_nginx(read(written))
+    assert not result.findings
+    config = result.text.replace("127.0.0.1:8008", "127.0.0.1:@PORT@")
+    nginx = lines(Nginx(directories[0], {"nginx.conf": IMPORTED}, {}), directories[0])
+    ours = lines(Synproxy(directories[1], config, {}), directories[1])
+    assert len(ours) == len(REQUESTS)
+    assert ours == nginx

@@ -51,7 +51,10 @@ DIFFERS = [
     ("", "upstream h { hash $uri; server 127.0.0.1:1; server 127.0.0.1:2; }", "h", "hash"),
     ("", "upstream h { random two; server 127.0.0.1:1; server 127.0.0.1:2; }", "h", "random"),
     ("", "", "one/", "proxy_pass"),
-    ("access_log /var/log/x mine;", "log_format mine '$host';", "one", "access_log"),
+    ("access_log /var/log/x mine;", "", "one", "access_log"),
+    ("access_log /var/log/x mine;", "log_format mine '$host $pipe';", "one", "log_format"),
+    ("access_log /var/log/x combined gzip;", "", "one", "access_log"),
+    ("access_log /var/log/x combined if=$host;", "", "one", "access_log"),
     ("proxy_next_upstream error http_502;", "", "one", "proxy_next_upstream"),
 ]
 
