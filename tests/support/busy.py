@@ -42,7 +42,7 @@ def token(user: str) -> str:
 class Stage:
     """A running synproxy with its workers, which can be stopped one by one."""
 
-    def __init__(self, directory: Path, scene: Scene, children: int) -> None:
+    def __init__(self, directory: Path, scene: Scene, children: int, hold: str) -> None:
         self.scene = scene
         self.port = free_port()
         self.admin = free_port()
@@ -58,6 +58,9 @@ class Stage:
                 "access_log": "off",
             }
         )
+        for pool in scene.document["pools"].values():
+            if hold and "restart_hold" in pool:
+                pool["restart_hold"] = hold
         scene.write(self.config)
 
     @property
@@ -78,10 +81,11 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def stage(children: int = 1) -> AsyncIterator[Stage]:
-    """All workers up, nobody there yet."""
+async def stage(children: int = 1, hold: str = "") -> AsyncIterator[Stage]:
+    """All workers up, nobody there yet. ``hold``: how long requests wait for one that is not, where
+    it is not as shipped."""
     with short_directory(LONGEST_NAME) as directory:
-        built = Stage(directory, build_scene(shipped_config(), directory, 0, "off"), children)
+        built = Stage(directory, build_scene(shipped_config(), directory, 0, "off"), children, hold)
         try:
             for name in built.scene.sockets:
                 await built.start_worker(name)
