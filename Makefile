@@ -127,6 +127,15 @@ deb: .venv/.ready completions
 	$(SPHINX) -b man docs build/docs/man
 	packaging/deb/build
 
+# Installs a package under a systemd that has booted, upgrades it to a compiled one while clients ask,
+# and removes it. For root; some minutes.
+.PHONY: deb-upgrade
+deb-upgrade: compile-tools
+	REVISION=1 ZIP=none $(MAKE) --no-print-directory deb
+	REVISION=2 ZIP=none COMPILED=1 $(MAKE) --no-print-directory deb
+	$(BIN)/python -m tests.process.deb_upgrade dist/synproxy_*-1_*.deb dist/synproxy_*-2_*.deb
+	rm dist/synproxy_*-1_*.deb dist/synproxy_*-2_*.deb
+
 format: .venv/.ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .

@@ -1,6 +1,7 @@
 """The Debian package: what is in it, and that the program in it runs by the system's Python.
 
-`packaging/deb/try` installs it in a fresh Debian, which takes a mirror and minutes.
+`packaging/deb/try` installs it in a fresh Debian, which takes a mirror and minutes; `make
+deb-upgrade` goes from it to a compiled one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from synproxy import __version__
+from tests.process import deb_upgrade
 
 ROOT = Path(__file__).parents[2]
 PYTHON = "usr/lib/synproxy/bin/python"
@@ -92,3 +94,11 @@ def test_the_program_in_it_runs_with_its_own_packages(package: Path, tmp_path: P
     where = run(python, "-Ic", "import aiohttp, synproxy, sys; print(aiohttp.__file__, sys.prefix)")
     assert where.count(str(tmp_path)) == 2
     assert os.readlink(tmp_path / "usr/bin/synproxy") == "../lib/synproxy/bin/synproxy"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make namespaces")
+def test_an_upgrade_keeps_the_configuration_and_fails_no_request(
+    package: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deb_upgrade.main(package, package, faster=False)
+    assert "what was not 200" in capsys.readouterr().out

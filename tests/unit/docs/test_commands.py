@@ -49,7 +49,7 @@ WHY_NOT = {
     "/opt/synproxy/bin/pip": "the same",
     "ln": "the same",
     "cp": "copies the example; tests/process/test_package.py checks it where the package has it",
-    "apt": "installs on this machine; tests/process/test_package.py unpacks the package",
+    "apt": "installs on this machine; tests/process/test_package.py does so on one of its own",
     "podman": "needs a registry for the base image; packaging/oci says how it was tried",
 }
 
