@@ -133,6 +133,13 @@ def families(totals: Totals, facts: dict[str, Any]) -> Iterator[Metric]:
         ["upstream", "server"],
         {key: int(about["status"] == Status.UP) for key, about in totals.servers.items()},
     )
+    for name, text in (
+        ("collections", "Times that children collected garbage."),
+        ("objects_collected", "Objects collected by children."),
+        ("objects_uncollectable", "Objects that children could not collect."),
+    ):
+        found = counts.get(f"gc_{name.removeprefix('objects_')}", {})
+        yield _counter(f"gc_{name}", text, ["generation"], found, prefix="python")
 
 
 def _answered(
@@ -198,8 +205,14 @@ def _summed(
     return sums
 
 
-def _counter(name: str, text: str, labels: Iterable[str], values: dict[Any, float]) -> Metric:
-    family = CounterMetricFamily(f"synproxy_{name}", text, labels=list(labels))
+def _counter(
+    name: str,
+    text: str,
+    labels: Iterable[str],
+    values: dict[Any, float],
+    prefix: str = "synproxy",
+) -> Metric:
+    family = CounterMetricFamily(f"{prefix}_{name}", text, labels=list(labels))
     for key, value in values.items():
         family.add_metric(key, value)
     return family

@@ -149,8 +149,12 @@ class Site:
 
         await self._observer.look()
         facts = self._observer.source.facts()
-        pids = (facts["pid"], *facts["children"])
-        metrics = [*families(self._observer.totals, facts), *process_families(pids)]
+        children = {
+            str(number): pid
+            for number, pid in zip(facts["numbers"], facts["children"], strict=True)
+        }
+        processes = process_families(facts["pid"], children, facts["draining"])
+        metrics = [*families(self._observer.totals, facts), *processes]
 
         class Once(Collector):
             def collect(self) -> Any:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
@@ -50,6 +51,7 @@ def snapshot(handler: ProxyHandler, metrics: Metrics) -> dict[str, Any]:
         "failures": metrics.failures,
         "misroutes": handler.misroutes.counts,
         "reuses": _reuses(now.pop("reuses"), metrics),
+        **_collector(),
     }
     return {
         "pid": os.getpid(),
@@ -105,6 +107,15 @@ def _look_at_servers(
                 "reason": pool.reason(index),
             }
         )
+
+
+def _collector() -> dict[str, dict[tuple[str, ...], int]]:
+    """What the garbage collector has done, by generation."""
+    stats = list(enumerate(gc.get_stats()))
+    return {
+        f"gc_{name}": {(str(generation),): stat[name] for generation, stat in stats}
+        for name in ("collections", "collected", "uncollectable")
+    }
 
 
 def _reuses(seen: Counter[tuple[str, ...]], metrics: Metrics) -> dict[tuple[str, ...], int]:

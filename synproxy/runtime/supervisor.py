@@ -218,6 +218,7 @@ class Supervisor:
             "loaded": self.loaded,
             "wanted": self._count(self.config),
             "children": [child.pid for child in self._family.serving],
+            "numbers": [child.slot for child in self._family.serving],
             "draining": [child.pid for child in self._family.members if child.leaving],
             "restarts": self._family.restarts,
             "reloads": self.reloads,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -51,6 +52,9 @@ def everything() -> dict[str, Any]:
         "failures": [[[*server, "refused"], 2], [[*server, "closed"], 1]],
         "misroutes": [[["sync", "GET"], 1]],
         "reuses": [[server, 5]],
+        "gc_collections": [[["0"], 9]],
+        "gc_collected": [[["0"], 8]],
+        "gc_uncollectable": [[["0"], 0]],
     }
     seen["cells"]["totals"].append([["sync", "sync", "", "POST", "502"], cell])
     seen["cells"]["late"] = [[[*server, "200"], cell]]
@@ -72,7 +76,7 @@ class Told(Collector):
         totals = Totals()
         totals.update([everything()])
         yield from families(totals, FACTS)
-        yield from process_families(["self"])  # type: ignore[list-item]
+        yield from process_families(os.getpid(), {"1": os.getpid(), "2": os.getpid()}, [])
 
 
 def registry() -> CollectorRegistry:
@@ -128,7 +132,12 @@ def test_sums_are_what_was_counted() -> None:
     assert value("synproxy_tls_handshakes_total", resumed="no") == 3
     assert value("synproxy_tls_certificate_not_after_timestamp_seconds", name="/a.pem") == 4e9
     assert value("synproxy_config_reloads_total", result="failed") == FACTS["failed_reloads"]
-    assert value("process_cpu_seconds_total") > 0
+    assert value("python_gc_collections_total", generation="0") == 9
+    assert value("python_gc_objects_collected_total", generation="0") == 8
+    child = value("synproxy_child_cpu_seconds_total", child="1")
+    assert 0 < 2 * child < value("process_cpu_seconds_total")
+    assert value("process_open_fds") == 3 * value("synproxy_child_open_fds", child="2") > 0
+    assert value("process_max_fds") > value("process_open_fds")
     assert BOUNDS[-1] == 60
 
 

@@ -38,6 +38,7 @@ FACTS: dict[str, Any] = {
     "loaded": 0.0,
     "wanted": 2,
     "children": [2, 3],
+    "numbers": [1, 2],
     "draining": [],
     "restarts": 0,
     "reloads": 0,
