@@ -36,11 +36,23 @@ ASKS = {"--ask", "--token-file"}
 EXIT = {"replay": {0, 3}, "import-nginx": {0, 3}, "lint": {0, 1}, "doctor": {0, 1}}
 """What they may end with here: nothing of Synapse is running, and nginx's file has its faults."""
 
+RUN_ELSEWHERE = {
+    **dict.fromkeys(
+        ("drain", "maintenance", "reload", "status", "undrain"),
+        "tests/process/test_documented_commands.py",
+    ),
+    "lint": "tests/unit/cli/test_lint.py",
+    "run": "tests/support/synproxy.py",
+    "take-over": "tests/process/test_migration_from_nginx.py",
+    "top": "tests/process/test_interventions.py",
+}
+"""Commands that are parsed only here (`kind`), and the test that runs them."""
+
 WHY_NOT = {
     "systemctl": "needs systemd as process 1; tests/process/test_systemd_service.py runs it",
     "systemd-sysusers": "makes users on this machine; tests/process/test_systemd_units.py tries it",
-    "journalctl": "needs systemd's journal",
-    "curl": "needs a running synproxy; tests/process ask the same with a client of their own",
+    "journalctl": "needs systemd as process 1; tests/process/test_booted_systemd.py reads it",
+    "curl": "needs a running synproxy; tests/process/test_documented_commands.py types it",
     "ssh": "needs another machine",
     "tail": "follows a log for ever",
     "kill": "signals a running synproxy; tests/process/test_supervisor.py sends the same ones",
@@ -166,6 +178,13 @@ def test_a_command_runs(
 @pytest.mark.parametrize("command", of("parsed"))
 def test_a_command_is_understood(command: Command) -> None:
     assert callable(PARSER.parse_args(command.words[1:]).run)
+
+
+def test_what_is_only_parsed_here_is_run_by_another_test() -> None:
+    parsed = {command.words[1] for command in COMMANDS if kind(command) == "parsed"}
+    assert parsed == set(RUN_ELSEWHERE)
+    for name, test in RUN_ELSEWHERE.items():
+        assert re.search(rf"\b{name}\b", (ROOT / test).read_text(encoding="utf-8")), test
 
 
 @pytest.mark.parametrize("command", of("module"))
