@@ -47,7 +47,7 @@ class Exchange(Attempts):
         raw_path, _, self.query = line.target.partition(b"?")
         generation = self.generation
         try:
-            decision = generation.decided((raw_path, line.method)) or generation.decide(
+            decision = generation.decisions.get((raw_path, line.method)) or generation.decide(
                 raw_path, line.method
             )
         except DownstreamError as error:

@@ -143,13 +143,13 @@ class Generation:
 
     __slots__ = (
         "_accesses",
-        "_decisions",
         "_maintenance",
         "_nowhere",
         "_whoami",
         "addresses",
         "compression",
         "config",
+        "decisions",
         "guard",
         "http",
         "ids",
@@ -219,7 +219,8 @@ class Generation:
         self.guard = Guard(
             self.table, [index for index, route in enumerate(self.routes) if route.access]
         )
-        self._decisions: Memo[tuple[bytes, bytes], Decision] = Memo(_DECISIONS)
+        self.decisions: Memo[tuple[bytes, bytes], Decision] = Memo(_DECISIONS)
+        """What :meth:`decide` gave lately for a raw path and a method."""
         self._maintenance: Maintenance | None = None
 
     def intervene(self, drained: Container[str], maintenance: Maintenance | None) -> None:
@@ -230,7 +231,7 @@ class Generation:
                 pool.drain(index, server.address in drained)
         if maintenance != self._maintenance:
             self._maintenance = maintenance
-            self._decisions = Memo(_DECISIONS)
+            self.decisions = Memo(_DECISIONS)
 
     def closed(self, route: CompiledRoute | None, path: bytes) -> bool:
         """Whether maintenance keeps requests away: from all servers, but for what operators need,
@@ -265,17 +266,13 @@ class Generation:
         self._whoami = Whoami(self.pools[settings.whoami], owners.learn)
         return UserKeys(owners, self._whoami.ask)
 
-    def decided(self, key: tuple[bytes, bytes]) -> Decision | None:
-        """What :meth:`decide` gave lately for a raw path and a method."""
-        return self._decisions.get(key)
-
     def decide(self, raw_path: bytes, method: bytes) -> Decision:
         """Where a request goes, and whose allowlists must permit it.
 
         :raises DownstreamError: 400, for a path that nginx refuses too.
         """
         key = (raw_path, method)
-        decision = self._decisions.get(key) or self._decisions.recall(key)
+        decision = self.decisions.get(key) or self.decisions.recall(key)
         if decision is None:
             path = normalise_path(raw_path)
             match = self.table.match(path, method)
@@ -291,7 +288,7 @@ class Generation:
             if self._maintenance is not None:
                 decision = self._during_maintenance(decision, method)
             if len(raw_path) + len(method) <= _DECISION_KEY_LIMIT:
-                self._decisions.store(key, decision)
+                self.decisions.store(key, decision)
         return decision
 
     def _unrouted(self, path: bytes) -> CompiledRoute | None:
