@@ -132,10 +132,12 @@ class HeaderBlock:
         "connection_close",
         "connection_keep_alive",
         "content_length",
+        "end",
         "expect_continue",
         "host",
         "made",
         "origin",
+        "own",
         "raw",
         "tail",
         "upgrade",
@@ -156,7 +158,12 @@ class HeaderBlock:
         self.origin: object = None
         """Room to remember whose request proxies before us say that it is."""
         self.raw = b""
-        """The bytes, if they are to be known again, up to the digits of ``Content-Length``."""
+        """The bytes, if they are to be known again, up to the digits of ``Content-Length`` or the
+        credentials, if there are any;"""
+        self.own = b""
+        """the credentials;"""
+        self.end = b""
+        """and the bytes behind them."""
         self.tail: bytes | None = None
         """The bytes behind those digits; None: there are none."""
         self._stripped: frozenset[bytes] = _NO_NAMES
@@ -178,7 +185,8 @@ class HeaderBlock:
                 connection += tokens(field[1])
         # Not a dictionary: thousands of waiting requests keep one of these each.
         self._fields = tuple(kept)
-        self._names = tuple([field[0] for field in kept])
+        names = tuple([field[0] for field in kept])
+        self._names = _NAMES.recall(names) or _remembered(names)
         if connection:
             self.connection_close = b"close" in connection
             self.connection_keep_alive = b"keep-alive" in connection
@@ -197,7 +205,10 @@ class HeaderBlock:
         time. Nothing else in a block depends on it, but whether an upgrade is honoured.
         """
         self.raw = raw
-        if self.content_length is None or b"upgrade" in self._names:
+        if self.content_length is None:
+            self._share(raw)
+            return
+        if b"upgrade" in self._names:
             return
         line = _LENGTH_LINE.search(raw)
         digits = _LENGTH.match(raw, line.end()) if line is not None else None
@@ -205,13 +216,24 @@ class HeaderBlock:
             self.raw = raw[: digits.start()]
             self.tail = raw[digits.end() :]
 
+    def _share(self, raw: bytes) -> None:
+        """Of clients of one kind blocks differ in the credentials alone: keep one copy of what is
+        before and behind these, which is most of it, for all."""
+        names = self._names
+        if b"authorization" not in names or not _OTHER_CREDENTIALS.isdisjoint(names):
+            return
+        own = self._fields[names.index(b"authorization")][2]
+        before, _, after = raw.partition(own or raw)
+        if after and own not in after:
+            self.raw, self.own, self.end = _common(before), own, _common(after)
+
     def same(self, data: bytes, start: int) -> int:
         """Where the block ends if it has come again at ``start``, else -1. Its ``content_length``
         is then that of the new one.
 
         A block with an ``Upgrade`` or an odd length is the same only if its length is, too.
         """
-        raw = self.raw
+        raw = self.raw + self.own + self.end
         if not data.startswith(raw, start):
             return -1
         end = start + len(raw)
@@ -321,7 +343,38 @@ _NO_NAMES: Final[frozenset[bytes]] = frozenset()
 _HOSTS: Final[Memo[bytes, bytes]] = Memo(64)
 _SHARED: Final[Memo[tuple[bytes, bytes], _Field]] = Memo(2048)
 _SHARED_LIMIT: Final = 256
-_PRIVATE: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
+_OTHER_CREDENTIALS: Final = frozenset({b"cookie", b"proxy-authorization"})
+_PRIVATE: Final = _OTHER_CREDENTIALS | {b"authorization"}
+_SPELLINGS: Final = {
+    name: (name.lower(), name)
+    for name in (b"Authorization", b"authorization", b"Cookie", b"cookie", b"Content-Length")
+}
+"""One copy of the names that come with values of their own each time."""
+
+
+_NAMES: Final[Memo[tuple[bytes, ...], tuple[bytes, ...]]] = Memo(256)
+_NAMES_LIMIT: Final = 2048
+
+
+def _remembered(names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Clients of one kind send the same fields in the same order: as :func:`_shared`."""
+    if sum(map(len, names)) <= _NAMES_LIMIT:
+        _NAMES.store(names, names)
+    return names
+
+
+_COMMON_TEXTS: Final[Memo[bytes, bytes]] = Memo(512)
+_COMMON_LIMIT: Final = 1024
+
+
+def _common(text: bytes) -> bytes:
+    """One copy of a part of many header blocks."""
+    known = _COMMON_TEXTS.recall(text)
+    if known is None:
+        if len(text) <= _COMMON_LIMIT:
+            _COMMON_TEXTS.store(text, text)
+        return text
+    return known
 
 
 def _shared(field: tuple[bytes, bytes]) -> _Field:
@@ -331,7 +384,7 @@ def _shared(field: tuple[bytes, bytes]) -> _Field:
     known = _SHARED.recall(field)
     if known is None:
         name, value = field
-        lower = name.lower()
+        lower, name = _SPELLINGS.get(name) or (name.lower(), name)
         if len(name) + len(value) > _SHARED_LIMIT or lower in _PRIVATE:
             return lower, name, value, b""
         known = (lower, name, value, b"%b: %b\r\n" % field)

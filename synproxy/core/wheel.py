@@ -28,17 +28,20 @@ class TimerWheel:
     """``slots`` buckets of ``tick`` seconds; deadlines are met late by at most two ticks, never
     early. The few items that are watched closely are looked at whenever the wheel is advanced."""
 
-    __slots__ = ("_close", "_due", "_index", "_slots", "now", "tick")
+    __slots__ = ("_close", "_due", "_index", "_slots", "_visit", "now", "tick")
 
     def __init__(self, now: float, tick: float = 0.25, slots: int = 256) -> None:
         self.now = now
         """The time of the last tick: coarse, but free to read."""
         self.tick = tick
-        self._slots: list[set[Timed]] = [set() for _ in range(slots)]
+        # Not sets: a dictionary takes half the memory for each of thousands of items.
+        self._slots: list[dict[Timed, None]] = [{} for _ in range(slots)]
         self._close: dict[Timed, None] = {}
-        self._due: set[Timed] = set()
+        self._due: dict[Timed, None] = {}
         """What the current tick has still to visit."""
         self._index = int(now / tick)
+        self._visit = 0.0
+        """The last one that was set, shared by all items to which the same applies."""
 
     def __len__(self) -> int:
         return sum(map(len, self._slots)) + len(self._close)
@@ -48,18 +51,21 @@ class TimerWheel:
         ticks = len(self._slots) - 1
         if item.deadline < NEVER:
             ticks = min(ticks, max(1, int(item.deadline / self.tick) + 1 - self._index))
-        item.visit = (self._index + ticks - 1) * self.tick
-        self._slot(item).add(item)
+        visit = (self._index + ticks - 1) * self.tick
+        if visit != self._visit:
+            self._visit = visit
+        item.visit = self._visit
+        self._slot(item)[item] = None
 
     def hasten(self, item: Timed) -> None:
         """To be called when a deadline was set that is nearer than the item's next visit."""
-        self._slot(item).discard(item)
+        self._slot(item).pop(item, None)
         self.watch(item)
 
     def forget(self, item: Timed) -> None:
         """Stop to look after an item; harmless when it is not in the wheel."""
-        self._slot(item).discard(item)
-        self._due.discard(item)
+        self._slot(item).pop(item, None)
+        self._due.pop(item, None)
 
     def watch_closely(self, item: Timed) -> None:
         """Look at an item, which is not in the wheel, at every advance instead."""
@@ -84,10 +90,10 @@ class TimerWheel:
             slot = step % len(self._slots)
             if not self._slots[slot]:
                 continue
-            due, self._slots[slot] = self._slots[slot], set()
+            due, self._slots[slot] = self._slots[slot], {}
             self._due = due
             while due:  # an item that expires may make another leave
-                item = due.pop()
+                item, _ = due.popitem()
                 if item.deadline <= now:
                     # Back in first: what the item does on expiry may be to leave the wheel.
                     item.deadline = NEVER
@@ -100,5 +106,5 @@ class TimerWheel:
                 item.deadline = NEVER
                 item.expire(now)
 
-    def _slot(self, item: Timed) -> set[Timed]:
+    def _slot(self, item: Timed) -> dict[Timed, None]:
         return self._slots[(round(item.visit / self.tick) + 1) % len(self._slots)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from synproxy.core.head import HeaderBlock, RequestLine, common_request_line, parse_request_line
 from synproxy.core.limits import DISCARD_BODY, PIPELINED
@@ -21,6 +21,7 @@ from synproxy.wire.http1 import has_bare_lf, parse_header_block
 
 if TYPE_CHECKING:
     from synproxy.config.model import Http
+    from synproxy.downstream.connections import Connections
 
 
 # What the next byte from the client means. Module constants: in CPython 3.11 an attribute of a
@@ -82,7 +83,7 @@ class Handler(Protocol):
     """Bytes of a head that is within all bounds."""
     wheel: TimerWheel
     scheme: bytes
-    connections: set[Any]
+    connections: Connections
     """All that are open, of every kind."""
     accepted: Tally
     """How many there have been."""
@@ -209,11 +210,13 @@ class ClientConnection(asyncio.Protocol):
                     if block.tail is not None:
                         start = data.find(b"\r\n") + 2
                         end = block.same(data, start)
-                    elif data.endswith(block.raw):  # the line before can hold no end of a head
-                        end = len(data)
-                        start = end - len(block.raw)
                     else:
-                        end = -1
+                        raw = block.raw + block.own + block.end
+                        if data.endswith(raw):  # the line before can hold no end of a head
+                            end = len(data)
+                            start = end - len(raw)
+                        else:
+                            end = -1
                     if 0 <= end <= self._handler.small_head and block.host:
                         line = common_request_line(data, start)
                         if line is not None:
@@ -316,20 +319,23 @@ class ClientConnection(asyncio.Protocol):
             and self.requests < handler.keepalive_requests
             and not handler.draining
         )
-        if block.chunked:
-            self._decoder = ChunkedDecoder()
-            self._remaining = -1
-        else:
-            self._remaining = block.content_length or 0
-        if 0 < self._remaining <= len(rest):
-            body = rest[: self._remaining]
-            self._buffer = rest[self._remaining :]
-            self._remaining = 0
+        remaining = -1 if block.chunked else block.content_length
+        if not remaining:
             self.state = _WAIT
             self.deadline = NEVER
+            self._buffer = rest
             self.exchange = exchange = handler.begin(self, line, block)
-            exchange.start(complete=True, body=body)
-        elif self._remaining:
+            exchange.start(complete=True)
+        elif 0 < remaining <= len(rest):
+            self.state = _WAIT
+            self.deadline = NEVER
+            self._buffer = rest[remaining:]
+            self.exchange = exchange = handler.begin(self, line, block)
+            exchange.start(complete=True, body=rest[:remaining])
+        else:
+            if block.chunked:
+                self._decoder = ChunkedDecoder()
+            self._remaining = remaining
             self.state = _BODY
             self.deadline = handler.wheel.now + handler.settings.client_body_timeout
             self.exchange = exchange = handler.begin(self, line, block)
@@ -338,12 +344,6 @@ class ClientConnection(asyncio.Protocol):
                 self._hasten()
                 if rest:
                     self._read_body(rest)
-        else:
-            self.state = _WAIT
-            self.deadline = NEVER
-            self._buffer = rest
-            self.exchange = exchange = handler.begin(self, line, block)
-            exchange.start(complete=True)
 
     def _check_bounds(self, line_length: int, head_length: int) -> None:
         buffers = self._handler.settings.large_client_header_buffers
@@ -492,17 +492,13 @@ class ClientConnection(asyncio.Protocol):
             else:
                 self.linger()
         elif self.state == _WAIT:
-            if self.keep_alive:
-                self._next(self._buffer)
-            else:
-                self.close()
+            self._next(self._buffer)
 
     def _next(self, rest: bytes) -> None:
         if not self.keep_alive or (not rest and (self._eof or self._handler.draining)):
             self.close()
             return
         self.state = _HEAD
-        self.exchange = None
         handler = self._handler
         self.deadline = deadline = handler.wheel.now + handler.keepalive_timeout
         if deadline < self.visit:

@@ -25,8 +25,9 @@ def source(peer: object) -> bytes:
     return packed[12:] if mapped else packed[:8]
 
 
-class Connections(set[Any]):
-    """A set; every kind of connection adds itself, and leaves."""
+class Connections(dict[Any, None]):
+    """Every kind of connection adds itself, and leaves. Used as a set, but takes half the memory of
+    one for each of thousands."""
 
     __slots__ = ("_counts", "_sources")
 
@@ -49,12 +50,12 @@ class Connections(set[Any]):
         return self._counts.get(origin, 0)
 
     def add(self, connection: Any) -> None:
-        super().add(connection)
+        self[connection] = None
         if self._sources is not None:
             self._count(connection)
 
     def discard(self, connection: Any) -> None:
-        super().discard(connection)
+        self.pop(connection, None)
         if self._sources is not None:
             origin = self._sources.pop(connection, b"")
             if origin:

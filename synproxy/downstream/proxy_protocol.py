@@ -17,6 +17,7 @@ from synproxy.wire.proxy_protocol import ProxyProtocolError, read_header
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from synproxy.downstream.connections import Connections
     from synproxy.wire.proxy_protocol import Endpoints
 
 
@@ -24,7 +25,7 @@ class Endpoint(Protocol):
     """What a listener decides about its connections."""
 
     wheel: TimerWheel
-    connections: set[Any]
+    connections: Connections
     """All of the process, for a drain."""
 
     @property

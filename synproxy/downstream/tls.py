@@ -17,6 +17,8 @@ from synproxy.core.wheel import NEVER, TimerWheel
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from synproxy.downstream.connections import Connections
+
 _HELLO: Final = 0
 """Nothing has come yet."""
 _HANDSHAKE: Final = 1
@@ -34,7 +36,7 @@ class Endpoint(Protocol):
     """What a listener decides about its TLS connections."""
 
     wheel: TimerWheel
-    connections: set[Any]
+    connections: Connections
     """All of the process, for a drain."""
 
     @property

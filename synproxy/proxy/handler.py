@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 from weakref import WeakSet
 
 from synproxy.core.http2 import MalformedError
@@ -135,7 +135,7 @@ class ProxyHandler:
         self.metrics: Metrics | None = beside.metrics if beside else None
         self.scheme = scheme
         self.draining = False
-        self.connections: set[Any] = beside.connections if beside else Connections()
+        self.connections: Connections = beside.connections if beside else Connections()
         self.watches: Watches = beside.watches if beside else Watches(wheel)
         self._splicer: Splicer = beside._splicer if beside else Splicer(loop)
         self.splicer: Splicer | None = None

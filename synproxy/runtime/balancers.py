@@ -6,7 +6,7 @@ Must not know what is spoken behind the header.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from synproxy.core.client_address import networks
 from synproxy.runtime.logs import Hush
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from synproxy.config.model import Listener
     from synproxy.core.wheel import TimerWheel
+    from synproxy.downstream.connections import Connections
     from synproxy.proxy.handler import ProxyHandler
 
 _log = logging.getLogger("synproxy.proxy_protocol")
@@ -34,7 +35,7 @@ class ProxyProtocolEndpoint:
     ) -> None:
         assert listener.proxy_protocol is not None
         self.wheel: TimerWheel = handler.wheel
-        self.connections: set[Any] = handler.connections
+        self.connections: Connections = handler.connections
         self.inside = inside
         self.refusals = 0
         self._listen = listener.listen

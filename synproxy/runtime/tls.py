@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from synproxy.config.model import Listener
     from synproxy.core.wheel import TimerWheel
+    from synproxy.downstream.connections import Connections
     from synproxy.downstream.tls import TlsConnection
     from synproxy.proxy.handler import ProxyHandler
 
@@ -45,7 +46,7 @@ class TlsEndpoint:
         self._plain = plain
         self._tls = listener.tls
         self.wheel: TimerWheel = handler.wheel
-        self.connections: set[Any] = handler.connections
+        self.connections: Connections = handler.connections
         self.handshakes = 0
         self.resumed = 0
         self.failures: dict[str, int] = {}

@@ -9,6 +9,7 @@ from synproxy.config.model import Http
 from synproxy.core.head import HeaderBlock, RequestLine
 from synproxy.core.wheel import TimerWheel
 from synproxy.downstream.connection import ClientConnection, Tally
+from synproxy.downstream.connections import Connections
 from synproxy.errors import DownstreamError
 from tests.protocol.fakes import FakeTransport
 
@@ -84,7 +85,7 @@ class FakeHandler:
         self.keepalive_timeout = self.settings.keepalive_timeout
         self.small_head = self.settings.large_client_header_buffers.size
         self.wheel = TimerWheel(1000.0)
-        self.connections: set[ClientConnection] = set()
+        self.connections = Connections()
         self.draining = False
         self.accepted = Tally()
         self.at_once = at_once

@@ -278,7 +278,7 @@ async def test_a_client_that_leaves_is_forgotten() -> None:
     assert len(handler.connections) == 1
     transport.end()
     assert handler.exchanges[0].gone == "client_gone"
-    assert (handler.connections, len(handler.wheel)) == (set(), 0)
+    assert (len(handler.connections), len(handler.wheel)) == (0, 0)
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -57,6 +57,9 @@ LINES = st.sampled_from(
         "Content_Length: 9",
         "Upgrade: websocket\r\nConnection: upgrade, x-a",
         "Expect: 100-continue",
+        "Authorization: Bearer x-a",
+        "authorization:\ta",
+        "Cookie: x-a",
         "Transfer-Encoding: chunked",
         "x: " + "y" * 300,
     ]
@@ -119,6 +122,32 @@ def test_a_block_is_known_again_with_another_length() -> None:
     assert block.same(b"Host: a\r\nContent-Length: 1234\r\nX: 5\r\n\r\nab", 0) == 39
     assert (block.content_length, block.value(b"content-length")) == (1234, b"1234")
     assert block.same(b"Host: a\r\nContent-Length: 12\r\nX: 6\r\n\r\n", 0) == -1
+
+
+AUTHORIZED = b"Host: a\r\nAccept: */*\r\nAuthorization: Bearer %b\r\nX: 5\r\n%b\r\n"
+
+
+def read(block: bytes) -> HeaderBlock:
+    return parse_header_block(block, max_line=1000, max_count=10)
+
+
+def test_blocks_share_what_is_before_and_behind_the_credentials() -> None:
+    one, other = read(AUTHORIZED % (b"syt_one", b"")), read(AUTHORIZED % (b"syt_two", b""))
+    assert one.raw is other.raw
+    assert one.end is other.end
+    assert (one.own, other.own) == (b"Bearer syt_one", b"Bearer syt_two")
+    assert one.same(b"GET / HTTP/1.1\r\n" + AUTHORIZED % (b"syt_one", b""), 16) > 0
+    assert one.same(b"GET / HTTP/1.1\r\n" + AUTHORIZED % (b"syt_two", b""), 16) == -1
+
+
+@pytest.mark.parametrize(
+    "more", [b"Cookie: a=secret\r\n", b"Proxy-Authorization: a\r\n", b"Y: Bearer syt_one\r\n"]
+)
+def test_what_may_hold_credentials_twice_is_not_shared(more: bytes) -> None:
+    one, other = (read(AUTHORIZED % (b"syt_one", more)) for _ in range(2))
+    assert one.raw == other.raw == AUTHORIZED % (b"syt_one", more)
+    assert one.raw is not other.raw
+    assert one.own == one.end == b""
 
 
 def test_white_space_around_a_response_value_is_no_part_of_it() -> None:
