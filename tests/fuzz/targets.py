@@ -24,6 +24,7 @@ from synproxy.nginx.importer import import_nginx
 from synproxy.nginx.tree import read
 from synproxy.wire.chunked import ChunkedDecoder, ChunkedError, encode_chunk
 from synproxy.wire.proxy_protocol import ProxyProtocolError, read_header
+from tests.fuzz import http2
 from tests.hostile.answers import strict_reading
 from tests.hostile.corpus import hostile_answers, hostile_requests
 from tests.hostile.readers import AmbiguousError, by_llhttp
@@ -33,6 +34,8 @@ from tests.protocol.fakes import ask, connect, make_pool
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _LONGEST: Final = 4096
 """Bytes of an input: byte by byte, each costs a call."""
+_ALIKE: Final = 4
+"""Seeds that end in the same way."""
 
 
 class Target(NamedTuple):
@@ -72,6 +75,12 @@ def _requests(pieces: list[bytes]) -> tuple[list[_Request], list[str]]:
 
 
 async def _feed(pieces: list[bytes]) -> tuple[list[_Request], list[str]]:
+    handler = await _handled(pieces)
+    refused = [str(error.status) for error in handler.refused]
+    return [_seen(exchange) for exchange in handler.exchanges], refused
+
+
+async def _handled(pieces: list[bytes]) -> FakeHandler:
     handler = FakeHandler()
     transport = handler.connect()
     protocol = transport.protocol
@@ -83,8 +92,7 @@ async def _feed(pieces: list[bytes]) -> tuple[list[_Request], list[str]]:
             await asyncio.sleep(0)  # a pipelined request is read in a turn of its own
             if protocol._buffer == before:
                 break
-    refused = [str(error.status) for error in handler.refused]
-    return [_seen(exchange) for exchange in handler.exchanges], refused
+    return handler
 
 
 def _seen(exchange: FakeExchange) -> _Request:
@@ -294,6 +302,19 @@ def _files(*patterns: str) -> list[bytes]:
     return [path.read_bytes() for pattern in patterns for path in sorted(_ROOT.glob(pattern))]
 
 
+@cache
+def _heads() -> list[bytes]:
+    """The shortest few of those that end alike: two thousand of which most are refused for the same
+    reason would keep a fuzzer from going further."""
+    kinds: dict[tuple[str, ...], list[bytes]] = {}
+    for case in sorted(hostile_requests(), key=lambda case: len(case.raw)):
+        handler = asyncio.run(_handled([case.raw[:_LONGEST]]))
+        refusals = [f"{error.status} {error}" for error in handler.refused]
+        ends = [f"{one.complete} {one.error}" for one in handler.exchanges]
+        kinds.setdefault((*ends, *refusals), []).append(case.raw)
+    return [raw for alike in kinds.values() for raw in alike[:_ALIKE]]
+
+
 def _bodies() -> list[bytes]:
     """What follows the heads that announce chunks."""
     found = [
@@ -332,11 +353,14 @@ _PROXY: Final = (
 )
 
 TARGETS: Final[dict[str, Target]] = {
-    "request": Target(check_request, lambda: [case.raw for case in hostile_requests()]),
+    "request": Target(check_request, _heads),
     "answer": Target(check_answer, lambda: [case.raw for case in hostile_answers()]),
     "chunked": Target(check_chunked, _bodies),
     "path": Target(check_path, _paths),
     "proxy_protocol": Target(check_proxy_protocol, lambda: _PROXY),
+    "http2_frames": Target(http2.check_frames, http2.frames),
+    "hpack": Target(http2.check_hpack, http2.hpack_blocks),
+    "http2": Target(http2.check_connection, http2.frames),
     "config": Target(check_config, lambda: _files("config/*.yaml")),
     "nginx": Target(check_nginx, lambda: [_NGINX, *_files("tests/**/*.conf")]),
 }
