@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import resource
 import signal
 import subprocess
 import sys
@@ -146,6 +147,21 @@ async def test_children_of_root_run_as_the_user(sockets: Path) -> None:
             assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n" in status
         assert log.stat().st_uid == uid
         assert await get(proxy) == 404
+
+
+async def test_children_have_a_core_each_and_all_descriptors_there_are(sockets: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard // 2, hard))
+    try:
+        with synproxy(sockets, CONFIG + "cpu_affinity: auto\n"):
+            state = await until(lambda state: len(state["children"]) == 2, sockets / "control.sock")
+            cores = [os.sched_getaffinity(child) for child in state["children"]]
+            assert [len(some) for some in cores] == [1, 1]
+            assert cores[0] | cores[1] == set(sorted(os.sched_getaffinity(0))[:2])
+            for child in state["children"]:
+                assert resource.prlimit(child, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_a_reload_keeps_idle_connections_to_servers_that_stay(sockets: Path) -> None:
