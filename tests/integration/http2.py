@@ -90,9 +90,10 @@ class Http2Client:
                 if wanted(event):
                     return event
             seen = len(self.events)
-            await self._read()
+            await self.read()
 
-    async def _read(self) -> None:
+    async def read(self) -> None:
+        """Wait for more events, or the end."""
         assert not self.ended, f"the connection has ended: {self.events}"
         data = await asyncio.wait_for(self.peer.reader.read(65536), WAIT)
         if not data:
@@ -113,7 +114,7 @@ class Http2Client:
     async def to_end(self) -> None:
         """Until the proxy closes the connection."""
         while not self.ended:
-            await self._read()
+            await self.read()
 
     def of(self, stream: int) -> list[events.Event]:
         return [event for event in self.events if getattr(event, "stream_id", 0) == stream]
@@ -143,7 +144,7 @@ class Http2Client:
                 except StreamClosedError:
                     break
                 acknowledged = size
-            await self._read()
+            await self.read()
         return int((await self.head(stream))[b":status"]), self.body(stream)
 
     async def reset(self, stream: int) -> int:

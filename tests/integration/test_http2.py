@@ -126,7 +126,7 @@ async def test_a_server_that_does_not_read_stops_its_client(sockets: Path) -> No
         while True:  # until it hears of no more room
             try:
                 async with asyncio.timeout(0.2):
-                    await client._read()
+                    await client.read()
             except TimeoutError:
                 break
             await send()
@@ -135,7 +135,7 @@ async def test_a_server_that_does_not_read_stops_its_client(sockets: Path) -> No
         assert held <= STREAM_WINDOW
         peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
         while client.h2.local_flow_control_window(stream) < 3:
-            await client._read()
+            await client.read()
         await client.send(stream, b"end", end=True)
         assert len(await peer.chunked()) == sent + 3
         await peer.answer(b"ok")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+import ssl
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tests.soak.ledger import Ledger, digest
 from tests.soak.messages import BrokenError, Message, read_answer
+from tests.soak.streams import Streams
 
 _PATIENCE: Final = 40.0
 """Seconds after which an answer is overdue, whatever happens."""
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass
@@ -48,10 +52,17 @@ class Ask:
 
 
 class Crowd:
-    """All clients of a round."""
+    """All clients of a round. ``tls``: a port, and a context for each protocol of ALPN."""
 
-    def __init__(self, port: int, ledger: Ledger, chance: random.Random) -> None:
+    def __init__(
+        self,
+        port: int,
+        tls: tuple[int, Mapping[str, ssl.SSLContext]],
+        ledger: Ledger,
+        chance: random.Random,
+    ) -> None:
         self._port = port
+        self._tls = tls
         self._ledger = ledger
         self._chance = chance
         self._count = 0
@@ -72,6 +83,7 @@ class Crowd:
             self._aborts,
             self._dawdles,
             self._tunnels,
+            self._streams,
         ]
         self._tasks = [
             asyncio.create_task(self._live(kind)) for _ in range(people) for kind in kinds
@@ -144,14 +156,32 @@ class Crowd:
 
     # --- how they ask
 
+    async def _connect(
+        self, ask: Ask, begun: float, protocol: str = "http/1.1"
+    ) -> Connection | None:
+        """In the clear, or over TLS; nothing, if there is no handshake. To be refused is an error
+        at any time."""
+        if self._chance.random() < 0.5:
+            return await asyncio.open_connection("127.0.0.1", self._port)
+        port, contexts = self._tls
+        try:
+            return await asyncio.open_connection("127.0.0.1", port, ssl=contexts[protocol])
+        except ConnectionRefusedError:
+            raise
+        except OSError:
+            self._failed("closed", ask, begun)
+            return None
+
     async def _keep_alive(self, asks: list[Ask], pause: float = 0.0) -> None:
         """One after the other on one connection, on another one if that ends."""
-        connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        connection: Connection | None = None
         for ask in asks:
-            if connection is None:
-                connection = await asyncio.open_connection("127.0.0.1", self._port)
-            reader, writer = connection
             begun = asyncio.get_running_loop().time()
+            if connection is None:
+                connection = await self._connect(ask, begun)
+                if connection is None:
+                    continue
+            reader, writer = connection
             if not await self._exchange(ask, reader, writer, begun, pause):
                 writer.transport.abort()
                 connection = None
@@ -226,8 +256,11 @@ class Crowd:
             self._ask("pipelined", "GET", "/pipeline", "main", query={"size": 3000})
             for _ in range(5)
         ]
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         begun = asyncio.get_running_loop().time()
+        connection = await self._connect(asks[0], begun)
+        if connection is None:
+            return
+        reader, writer = connection
         writer.write(b"".join(ask.head() for ask in asks))
         for ask in asks:
             ask.body = b""
@@ -247,7 +280,10 @@ class Crowd:
         """Leave in the head, in the body, while waiting, or inside the answer."""
         chance = self._chance
         ask = chance.choice((self._sync, self._small))()
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        connection = await self._connect(ask, asyncio.get_running_loop().time())
+        if connection is None:
+            return
+        reader, writer = connection
         raw = ask.head() + b"".join(ask.pieces(1000))
         writer.write(raw[: chance.choice((10, len(ask.head()), len(raw) // 2, len(raw)))])
         with suppress(OSError, asyncio.TimeoutError):
@@ -266,8 +302,11 @@ class Crowd:
 
     async def _tunnels(self) -> None:
         ask = self._ask("tunnel", "GET", "/tunnel", "main")
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         begun = asyncio.get_running_loop().time()
+        connection = await self._connect(ask, begun)
+        if connection is None:
+            return
+        reader, writer = connection
         head = ask.head()[:-2] + b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -296,6 +335,40 @@ class Crowd:
             self._failed("cut", ask, begun)
         finally:
             writer.transport.abort()
+
+    async def _streams(self) -> None:
+        """Several at once on a connection of HTTP/2."""
+        chance = self._chance
+        asks = [self._sync(), self._sync(), self._ask("streamed", "GET", "/pipeline", "main")]
+        size = chance.choice((200, 40_000, 500_000))
+        asks.append(self._ask("streamed", "GET", "/media", "media", query={"size": size}))
+        body = chance.randbytes(chance.randint(1, 30_000))
+        asks.append(self._ask("streamed", "POST", "/send", "main", body=body))
+        chance.shuffle(asks)
+        begun = asyncio.get_running_loop().time()
+        connection = await self._connect(asks[0], begun, "h2")
+        if connection is None:
+            return
+        streams = Streams(*connection)
+        gzip = [(b"accept-encoding", b"gzip")]
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                numbers = await streams.ask(
+                    [(a.method, a.path, gzip if a.gzip else [], a.body) for a in asks]
+                )
+        except (OSError, AssertionError):
+            self._failed("closed", asks[0], begun)
+            connection[1].transport.abort()
+            return
+        for ask, number in zip(asks, numbers, strict=True):
+            answer = await streams.answer(number)
+            if answer is None and streams.ignored(number):
+                if self._ledger.seen[ask.request]:
+                    self._ledger.mismatches.append(f"{ask.request}: done, and said to be ignored")
+                self._ledger.given_up["goaway"] += 1
+            else:
+                self._judge(ask, answer, begun)
+        connection[1].transport.abort()
 
 
 async def _send(ask: Ask, writer: asyncio.StreamWriter, pause: float) -> None:

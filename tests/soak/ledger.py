@@ -15,7 +15,8 @@ ALLOWED: Final = {
     "504": ("silent worker",),
     "closed": ("child killed",),
 }
-"""Which faults explain which failure. A reload, and a socket that is replaced, explain none."""
+"""Which faults explain which failure. A reload, an upgrade, and a socket that is replaced, explain
+none."""
 
 _MARGIN: Final = 1.0
 """Seconds by which a failure may be later than its cause."""

@@ -10,22 +10,31 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Callable, Coroutine
+import ssl
+from collections.abc import Callable, Coroutine, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from synproxy.runtime.control import ControlError
+from tests.process.endurance import end_all
 from tests.soak.clients import Crowd
 from tests.soak.ledger import Ledger
 from tests.soak.resources import Holding, control, holdings, quiet
 from tests.soak.workers import Worker
+from tests.support.certificates import make_certificate
+from tests.support.process import free_port
 from tests.support.synproxy import Synproxy
 
 CHILDREN: Final = 2
 CONFIG: Final = """\
-listeners: [{listen: "127.0.0.1:@PORT@", backlog: 1024}]
+listeners:
+  - {listen: "127.0.0.1:@PORT@", backlog: 1024, http2: on}
+  - listen: "127.0.0.1:@TLS@"
+    backlog: 1024
+    http2: on
+    tls: {certificates: [{certificate: @RUN@/edge.pem, key: @RUN@/edge.key}]}
 access_log: @RUN@/access.log
 children: 2
 control_socket: @RUN@/control.sock
@@ -99,6 +108,7 @@ class Soak:
         ]
         self._deck: list[Callable[[], Coroutine[Any, Any, None]]] = []
         """What comes next: each fault once before any comes again."""
+        self._upgrades = asyncio.Lock()
         self._crashes = asyncio.Lock()
         self._busy: set[Worker] = set()
         """To which something is done now."""
@@ -109,9 +119,15 @@ class Soak:
         self._say(f"seed {plan.seed}")
         for worker in self._workers:
             await worker.start()
-        proxy = Synproxy(self._directory, CONFIG)
+        certificate, _ = make_certificate(self._directory, "edge", "127.0.0.1")
+        contexts = {}
+        for protocol in ("http/1.1", "h2"):
+            contexts[protocol] = ssl.create_default_context(cafile=str(certificate))
+            contexts[protocol].set_alpn_protocols([protocol])
+        tls = free_port()
+        proxy = Synproxy(self._directory, CONFIG, {"@TLS@": str(tls)})
         await asyncio.to_thread(proxy.start)
-        crowd = Crowd(proxy.port, self._ledger, self._chance)
+        crowd = Crowd(proxy.port, (tls, contexts), self._ledger, self._chance)
         try:
             await self._children()
             # What is loaded lazily and remembered on purpose is there after a first round.
@@ -122,7 +138,7 @@ class Soak:
             for number in range(1, plan.rounds + 1):
                 result.rounds.append(await self._round(number, crowd))
         finally:
-            await asyncio.to_thread(proxy.stop)
+            await end_all(proxy)
             for worker in self._workers:
                 await worker.kill()
         return result
@@ -137,7 +153,9 @@ class Soak:
         lasting: list[asyncio.Task[None]] = []
         while (left := end - loop.time()) > 0:
             await asyncio.sleep(min(left, self._chance.uniform(*plan.pause)))
-            self._deck = [fault for fault in self._deck if not (calm and fault == self._kill_child)]
+            if calm:
+                new = (self._kill_child, self._upgrade)
+                self._deck = [fault for fault in self._deck if fault not in new]
             lasting.append(asyncio.create_task(self._fault(calm)))
         await asyncio.gather(*lasting)
         await crowd.stop()
@@ -151,7 +169,7 @@ class Soak:
     async def _fault(self, calm: bool) -> None:
         if not self._deck:
             self._deck = [self._reload, self._kill_worker, self._replace, self._silence]
-            self._deck += [self._reload] if calm else [self._kill_child]
+            self._deck += [self._reload] if calm else [self._kill_child, self._upgrade]
             self._chance.shuffle(self._deck)
         await self._deck.pop()()
 
@@ -160,15 +178,16 @@ class Soak:
         return self._chance.choice(free) if free else None
 
     async def _reload(self) -> None:
-        begun = asyncio.get_running_loop().time()
-        try:
-            await control(self._control, "reload")
-            self._ledger.done["reload"] += 1
-        except ControlError as error:  # then nothing has changed
-            if self._ledger.explained_by("child killed", begun):
-                self._ledger.done["reload that failed for a killed child"] += 1
-            else:
-                self._ledger.unexplained.append(f"reload: {error}")
+        async with self._upgrades:  # who is replaced says that it ends
+            begun = asyncio.get_running_loop().time()
+            try:
+                await control(self._control, "reload")
+                self._ledger.done["reload"] += 1
+            except ControlError as error:  # then nothing has changed
+                if self._ledger.explained_by("child killed", begun):
+                    self._ledger.done["reload that failed for a killed child"] += 1
+                else:
+                    self._ledger.unexplained.append(f"reload: {error}")
 
     async def _kill_worker(self) -> None:
         worker = self._any_worker()
@@ -203,6 +222,14 @@ class Soak:
         self._ledger.end(fault)
         self._busy.discard(worker)
 
+    async def _upgrade(self) -> None:
+        """Another program with other children takes over."""
+        async with self._upgrades, self._crashes:
+            before = {one.pid for one in await holdings(self._control)}
+            await control(self._control, "upgrade")
+            await self._children(without=before)
+            self._ledger.done["binary upgrade"] += 1
+
     async def _kill_child(self) -> None:
         async with self._crashes:  # one after the other: a child is always left
             await self._kill_one()
@@ -213,10 +240,10 @@ class Soak:
         fault = self._ledger.begin("child killed")
         with suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
-        await self._children(without=victim)
+        await self._children(without={victim})
         self._ledger.end(fault)
 
-    async def _children(self, without: int = 0) -> None:
+    async def _children(self, without: Set[int] = frozenset()) -> None:
         state: object = None
         try:
             async with asyncio.timeout(_SETTLE):
@@ -224,7 +251,7 @@ class Soak:
                     with suppress(OSError, ControlError):  # a child is gone, or not there yet
                         state = await holdings(self._control)
                         pids = [one.pid for one in state]
-                        if len(pids) == CHILDREN and without not in pids:
+                        if len(pids) == CHILDREN and without.isdisjoint(pids):
                             return
                     await asyncio.sleep(0.05)
         except TimeoutError:
