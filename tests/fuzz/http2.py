@@ -16,7 +16,6 @@ from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
-    ExtensionFrame,
     HeadersFrame,
     PushPromiseFrame,
     WindowUpdateFrame,
@@ -68,7 +67,10 @@ def _frames(pieces: list[bytes]) -> tuple[list[Frame], int | None]:
 
 
 def _compare(ours: Frame, raw: bytes) -> None:
-    """That a frame that we take is the same one to hyperframe."""
+    """That a frame that we take is the same one to hyperframe, which knows kinds that we ignore."""
+    if ours.kind > wire.CONTINUATION:
+        assert ours.payload == raw[9:]
+        return
     try:
         theirs, length = TheirFrame.parse_frame_header(memoryview(raw[:9]))
         theirs.parse_body(memoryview(raw[9:]))
@@ -79,9 +81,7 @@ def _compare(ours: Frame, raw: bytes) -> None:
         assert empty or ours.kind in (wire.WINDOW_UPDATE, wire.PUSH_PROMISE), (ours, raw)
         return
     assert (theirs.stream_id, length) == (ours.stream, ours.length)
-    if isinstance(theirs, ExtensionFrame):
-        assert (theirs.type, theirs.body) == (ours.kind, ours.payload)
-    elif isinstance(theirs, DataFrame | HeadersFrame | ContinuationFrame):
+    if isinstance(theirs, DataFrame | HeadersFrame | ContinuationFrame):
         assert (theirs.type, theirs.data) == (ours.kind, ours.payload), (theirs, ours)
     elif isinstance(theirs, WindowUpdateFrame):
         increment = wire.number(ours.payload) & wire.WINDOW_LIMIT
@@ -161,10 +161,10 @@ def check_connection(data: bytes) -> None:
     data = data[:_LONGEST]
     whole = _connection([data])
     pieces = _connection([data[at : at + 1] for at in range(len(data))])
-    assert whole.gone == pieces.gone, (whole, pieces)
     if whole.gone in (None, wire.NO_ERROR):
         assert whole == pieces, (whole, pieces)
-    else:  # of bytes that come with those that end the connection, nothing need be read
+    else:  # frames that come together with a broken one are not looked at, and so say less
+        assert pieces.gone not in (None, wire.NO_ERROR), (whole, pieces)
         assert whole.requests == pieces.requests[: len(whole.requests)], (whole, pieces)
     others = _by_h2(data)
     for number, method, target, *_ in pieces.requests:
