@@ -51,6 +51,12 @@ def families(totals: Totals, facts: dict[str, Any]) -> Iterator[Metric]:
     )
     yield from _tls(totals.tls)
     yield _counter("connections_accepted", "From clients.", [], counts.get("accepted", {}))
+    yield _counter(
+        "connections_turned_away", "By reason.", ["reason"], counts.get("turned_away", {})
+    )
+    yield _counter(
+        "connections_closed_for_room", "Idle ones, at the limit.", [], counts.get("made_room", {})
+    )
     yield _gauge("connections", "Clients' by state.", ["state"], now.get("connections", {}))
     yield _gauge("http_requests_in_flight", "By route.", ["route"], now.get("in_flight", {}))
     totals_by = cells.get("totals", {})

@@ -730,8 +730,9 @@ class Limits(Section):
     """How many client connections each child has at a time."""
 
     connections: Count = Field(default=0, ge=0)
-    """In all (nginx ``worker_connections``, HAProxy ``maxconn``); others wait in the kernel until
-    there is room. 0: as many as there are descriptors, of which each may need a second one."""
+    """In all (nginx ``worker_connections``, HAProxy ``maxconn``); beyond, idle ones are closed, and
+    if none is, new ones wait in the kernel until there is room. 0: as many as there are
+    descriptors, of which each may need a second one."""
     connections_per_address: Count = Field(default=0, ge=0)
     """From one address, or one IPv6 network of 64 bits (nginx ``limit_conn``); others are closed
     after a 503. 0: no limit."""

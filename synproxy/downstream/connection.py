@@ -561,9 +561,14 @@ class ClientConnection(asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 
+    @property
+    def idle(self) -> bool:
+        """Whether no request is in progress, nor a part of one here."""
+        return self.state == _HEAD and not self._buffer
+
     def shut_down_idle(self) -> None:
         """Drain: close if no request is in progress."""
-        if self.state == _HEAD and not self._buffer:
+        if self.idle:
             self.close()
 
     # --- deadlines

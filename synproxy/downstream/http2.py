@@ -522,6 +522,11 @@ class Http2Connection(asyncio.Protocol):
         if not self.streams:
             self._linger()
 
+    @property
+    def idle(self) -> bool:
+        """Whether no stream is open, and the client may open others."""
+        return self._start is None and not self.streams and not self._leaving
+
     def shut_down_idle(self) -> None:
         """Drain."""
         self.go_away()

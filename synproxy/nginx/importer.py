@@ -15,7 +15,7 @@ from synproxy.nginx.logs import access_log
 from synproxy.nginx.report import Effect, Finding, Report
 from synproxy.nginx.routes import Routes
 from synproxy.nginx.scope import Scope
-from synproxy.nginx.settings import http_section
+from synproxy.nginx.settings import http_section, limits
 from synproxy.nginx.tree import Configuration, Directive
 
 SCHEMA = "# yaml-language-server: $schema=synproxy.schema.json"
@@ -50,6 +50,7 @@ def import_nginx(configuration: Configuration, wanted: str | None = None) -> Imp
     prefix = Path(main).absolute().parent
     tree: dict[str, object] = {"listeners": listeners(scope, prefix, report)}
     tree["http"] = http_section(scope, report)
+    tree["limits"] = limits(scope, report)
     tree["proxy"] = routes.common
     tree["allowlists"] = routes.allowlists.sections
     tree["pools"] = routes.pools.in_file_order()

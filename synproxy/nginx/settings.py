@@ -44,6 +44,7 @@ _HTTP = {
     "tcp_nodelay": "flag",
     "server_tokens": "flag",
 }
+_ADDRESSES = ("$binary_remote_addr", "$remote_addr")
 _GZIP = {"gzip_comp_level": "count", "gzip_min_length": "size", "gzip_vary": "flag"}
 _FAILURES = {"error", "timeout", "invalid_header", "non_idempotent"}
 
@@ -63,6 +64,36 @@ def http_section(server: Scope, report: Report) -> dict[str, object]:
     if gzip := _gzip(server, report):
         section["gzip"] = gzip
     return section
+
+
+def limits(server: Scope, report: Report) -> dict[str, object]:
+    """The ``limits`` section: a ``limit_conn`` whose zone goes by the client's address."""
+    keys = {
+        word.removeprefix("zone=").partition(":")[0]: (one, one.args[0])
+        for block in server.blocks
+        for one in block.all("limit_conn_zone")
+        for word in one.args[1:]
+        if word.startswith("zone=")
+    }
+    found: list[tuple[int, Directive]] = []
+    for one in server.inherited("limit_conn"):
+        if len(one.args) != 2 or not one.args[1].isdecimal():
+            continue
+        zone, key = keys.get(one.args[0], (None, ""))
+        if key not in _ADDRESSES:
+            report.lost(one, "connections are limited by the client's address only")
+            continue
+        report.claim(one, zone)
+        report.differs(
+            one,
+            "open connections of an address are counted, in each child, where nginx counts its"
+            " requests in progress over all workers",
+        )
+        found.append((int(one.args[1]), one))
+    if not found:
+        return {}
+    count, one = min(found, key=lambda each: each[0])
+    return {"connections_per_address": Said(count, one.place)}
 
 
 def only_for_all(server: Scope, location: Scope, report: Report) -> None:

@@ -42,9 +42,15 @@ class Accepting:
             except CertificateError as error:
                 # The supervisor has tried it, but not this OpenSSL: an upgrade is half done.
                 raise ConfigError([Problem(error.file, 0, 0, error.reason)]) from None
+        self._refused_before = 0
         self._balancers: ProxyProtocolEndpoint | None = None
         if listener.proxy_protocol is not None:
             self._balancers = ProxyProtocolEndpoint(listener, self._handler, self._inside)
+
+    @property
+    def refusals(self) -> int:
+        """Connections closed for their PROXY protocol header, reloads notwithstanding."""
+        return self._refused_before + (self._balancers.refusals if self._balancers else 0)
 
     def connection(self) -> asyncio.Protocol:
         """For a connection that was just accepted."""
@@ -70,6 +76,7 @@ class Accepting:
             assert other.endpoint is not None
             self.endpoint.certificates = other.endpoint.certificates
             return
+        self._refused_before = self.refusals
         self._listener, self._handler, self.endpoint, self._balancers = (
             other._listener,
             other._handler,

@@ -79,7 +79,7 @@ class Acceptor:
         for _ in range(_BATCH):
             starting = len(self._starting)
             if self._admission.full(starting):
-                self._pause(_FULL_REST)
+                self._pause(_STEP_BACK if self._admission.make_room() else _FULL_REST)
                 return
             if self._shares.above(len(self._admission.connections) + starting):
                 if not self._stepped_back:

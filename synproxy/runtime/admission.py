@@ -5,6 +5,7 @@ Must not know sockets, or what is spoken on a connection.
 
 from __future__ import annotations
 
+import heapq
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -14,12 +15,20 @@ from synproxy.proxy.answers import answer_for
 from synproxy.runtime.logs import Hush
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
 
     from synproxy.config.model import Config
 
 _QUIET: Final = 10.0
 """Seconds after a line in the log in which connections are only counted: anybody can make them."""
+
+_ROOM: Final = 32
+"""Idle connections closed at a time, but no more than an eighth of them (as nginx does)."""
+_FRUITLESS: Final = 0.25
+"""Seconds in which nobody looks again for idle connections after none was found."""
+_GRACE: Final = 1.0
+"""Seconds in which a client may begin its next request, or the first one, before it is idle."""
 
 _COME_AGAIN: Final = 5.0
 """Seconds that a client is told to stay away."""
@@ -34,9 +43,14 @@ class Admission:
         self.connections = connections
         self.turned_away = 0
         """Connections closed since their address had too many."""
+        self.made_room = 0
+        """Idle connections closed since there were too many in all."""
+        self._fruitless_until = 0.0
         self._clock = clock
         self._total = 0
         self._per_source = 0
+        self._patience = 0.0, 0.0
+        """Seconds that a connection may wait for its first request, and for the next one."""
         self._exempt = networks(())
         self._answer = b""
         self._full = False
@@ -49,6 +63,7 @@ class Admission:
         if bool(limits.connections_per_address) != bool(self._per_source):
             self.connections.count_by_source(bool(limits.connections_per_address))
         self._per_source = limits.connections_per_address
+        self._patience = config.http.client_header_timeout, config.http.keepalive_timeout
         trusted = config.http.trusted_proxies
         balancers = [one.proxy_protocol.networks for one in config.listeners if one.proxy_protocol]
         proxies = [*balancers, trusted.networks if trusted is not None else ()]
@@ -61,9 +76,38 @@ class Admission:
         """Whether no more are taken for now. ``starting``: accepted, and not yet counted."""
         full = 0 < self._total <= len(self.connections) + starting
         if full and not self._full:
-            _log.warning("%d connections, which is the limit: new ones wait", self._total)
+            _log.warning(
+                "%d connections, which is the limit: idle ones are closed, new ones wait",
+                self._total,
+            )
         self._full = full
         return full
+
+    def make_room(self) -> bool:
+        """Close those that have been idle for the longest time, as nginx does when its
+        ``worker_connections`` are used up. False: there are none."""
+        now = self._clock()
+        if now < self._fruitless_until:
+            return False
+        idle = list(self._idle(now - _GRACE))
+        if not idle:
+            self._fruitless_until = now + _FRUITLESS
+            return False
+        count = max(min(_ROOM, len(idle) // 8), 1)
+        for connection in heapq.nsmallest(count, idle, self._idle_since):
+            self.made_room += 1
+            connection.shut_down_idle()
+        return True
+
+    def _idle(self, since: float) -> Iterator[Any]:
+        """Connections that have been for so long; in a handshake nobody is."""
+        for one in self.connections:
+            if getattr(one, "idle", False) and self._idle_since(one) <= since:
+                yield one
+
+    def _idle_since(self, connection: Any) -> float:
+        deadline: float = connection.deadline
+        return deadline - self._patience[connection.requests > 0]
 
     def farewell(self, peer: object, starting: Iterable[bytes]) -> bytes:
         """The answer to a client whose address has too many; nothing if it is welcome.

@@ -378,7 +378,13 @@ class Child:
         return f"{len(generation.routes)} routes, {len(generation.pools)} pools"
 
     def _snapshot(self, arguments: Facts) -> Facts:
-        return snapshot(self.handler, self._metrics) | {
+        seen = snapshot(self.handler, self._metrics)
+        seen["counts"]["turned_away"] = [
+            [["connections_per_address"], self._admission.turned_away],
+            [["proxy_protocol"], sum(one.refusals for one in self._accepting.values())],
+        ]
+        seen["counts"]["made_room"] = [[[], self._admission.made_room]]
+        return seen | {
             "tls": [
                 accepting.endpoint.snapshot()
                 for accepting in self._accepting.values()

@@ -80,6 +80,7 @@ async def test_metrics_and_status_sum_over_children_and_name_no_token(sockets: P
             == 1
         )
         assert value(metrics, "synproxy_connections_accepted_total") >= 9
+        assert value(metrics, "synproxy_connections_closed_for_room_total") == 0
         status, text = await ask(sockets, "/status")
         assert status == 200
         about = json.loads(text)

@@ -115,21 +115,30 @@ async def test_an_address_with_too_many_connections_is_turned_away(
 
 
 @both_loops
-async def test_when_all_places_are_taken_others_wait_for_one(sockets: Path, loop: str) -> None:
-    async with running(sockets, "limits: {connections: 3}", loop) as (proxy, clients):
+async def test_when_all_places_are_taken_the_idle_give_theirs_up_and_others_wait(
+    sockets: Path, loop: str
+) -> None:
+    async with (
+        ScriptedServer(sockets / "server.sock") as server,
+        running(sockets, "limits: {connections: 3}", loop) as (proxy, clients),
+    ):
         first = [await clients.connect() for _ in range(3)]
+        held = []
         for peer in first:
-            assert await is_served(peer)
-        waiting = [await clients.connect() for _ in range(4)]
+            await peer.send(ASK)
+            held.append((await server.request())[0])
+        waiting = [await clients.connect() for _ in range(2)]
         answers = [asyncio.create_task(is_served(peer)) for peer in waiting]
-        told = "3 connections, which is the limit: new ones wait"
+        told = "3 connections, which is the limit: idle ones are closed, new ones wait"
         await becomes_true(lambda: told in proxy.log.read_text())
-        assert await is_served(first[0])
         assert not any(answer.done() for answer in answers)
-        await clients.close(*first)
-        assert await asyncio.wait_for(asyncio.gather(*answers[:3]), WAIT) == [True] * 3
-        await clients.close(waiting[0])
-        assert await asyncio.wait_for(answers[3], WAIT)
+        await held[0].answer(b"first")
+        assert await first[0].received() == (200, b"first")
+        assert await asyncio.wait_for(asyncio.gather(*answers), WAIT) == [True] * 2
+        assert await first[0].ended()
+        for one, peer in zip(held[1:], first[1:], strict=True):
+            await one.answer(b"late")
+            assert await peer.received() == (200, b"late")
 
 
 @both_loops

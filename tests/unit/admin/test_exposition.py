@@ -59,6 +59,10 @@ def everything() -> dict[str, Any]:
     seen["cells"]["totals"].append([["sync", "sync", "", "POST", "502"], cell])
     seen["cells"]["late"] = [[[*server, "200"], cell]]
     seen["now"] |= {"idle": [[server, 2]], "held": [[["sync"], 1]], "queued": [[["sync"], 4]]}
+    seen["counts"] |= {
+        "turned_away": [[["connections_per_address"], 3], [["proxy_protocol"], 2]],
+        "made_room": [[[], 7]],
+    }
     seen["tls"] = [
         {
             "listener": "8448",
@@ -128,6 +132,8 @@ def test_sums_are_what_was_counted() -> None:
     assert value("synproxy_upstream_errors_total") == 1
     assert value("synproxy_upstream_connection_reuses_total") == 5
     assert value("synproxy_upstream_connections", state="idle") == 2
+    assert value("synproxy_connections_turned_away_total", reason="proxy_protocol") == 2
+    assert value("synproxy_connections_closed_for_room_total") == 7
     assert value("synproxy_upstream_keys", server="unix:/run/a.sock") == 6
     assert value("synproxy_tls_handshakes_total", resumed="no") == 3
     assert value("synproxy_tls_certificate_not_after_timestamp_seconds", name="/a.pem") == 4e9

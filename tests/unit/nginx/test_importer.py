@@ -243,3 +243,20 @@ def test_a_trusted_proxy_without_an_address_is_told(tmp_path: Path) -> None:
     assert [(name, effect) for _, name, effect in told(result)] == [
         ("set_real_ip_from", "not carried over")
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "directive", "limits", "effect"),
+    [
+        ("$binary_remote_addr", "limit_conn z 20;", {"connections_per_address": 20}, "differs"),
+        ("$remote_addr", "limit_conn z 7;", {"connections_per_address": 7}, "differs"),
+        ("$server_name", "limit_conn z 20;", None, "not carried over"),
+        ("$binary_remote_addr", "limit_conn other 20;", None, "not carried over"),
+    ],
+)
+def test_connections_are_limited_by_address(
+    tmp_path: Path, key: str, directive: str, limits: object, effect: str
+) -> None:
+    result = imported(tmp_path, directive + PASS, f"limit_conn_zone {key} zone=z:10m;")
+    assert as_tree(result).get("limits") == limits
+    assert [(name, what) for _, name, what in told(result)] == [("limit_conn", effect)]

@@ -127,7 +127,7 @@ def test_all_together_have_as_many_as_the_limit_says(caplog: pytest.LogCaptureFi
     door.connections.discard(first)
     assert not door.admission.full(1)
     assert door.admission.full(2)
-    told = "3 connections, which is the limit: new ones wait"
+    told = "3 connections, which is the limit: idle ones are closed, new ones wait"
     assert [one.message for one in caplog.records] == [told, told]
 
 
@@ -143,3 +143,54 @@ def test_the_log_says_it_once_in_ten_seconds(caplog: pytest.LogCaptureFixture) -
         " (2 more since the last time)",
     ]
     assert door.admission.turned_away == 5
+
+
+class FakeClient(FakeConnection):
+    """One that waits for its first or its next request until its deadline."""
+
+    def __init__(self, deadline: float, requests: int = 1) -> None:
+        super().__init__(V4)
+        self.deadline, self.requests, self.idle = deadline, requests, True
+
+    def shut_down_idle(self) -> None:
+        self.idle = False
+
+
+def test_the_longest_idle_give_their_places_up() -> None:
+    """One has just connected, the others may wait for their next request for 75 s."""
+    door = Door(connections=4)
+    door.now = 6.0
+    clients = [FakeClient(64.0, 0), FakeClient(76.0), FakeClient(77.0), FakeClient(80.0)]
+    for one in clients:
+        door.connections.add(one)
+    for closed in (1, 2, 0, 3):
+        assert door.admission.make_room()
+        assert not clients[closed].idle
+    assert door.admission.made_room == 4
+
+
+@pytest.mark.parametrize(("count", "closed"), [(7, 1), (80, 10), (400, 32)])
+def test_an_eighth_of_the_idle_is_closed_and_never_more_than_32(count: int, closed: int) -> None:
+    door = Door(connections=count)
+    door.now = 1000.0
+    for number in range(count):
+        door.connections.add(FakeClient(float(number)))
+    assert door.admission.make_room()
+    assert door.admission.made_room == closed
+
+
+def test_who_is_not_idle_or_only_for_a_moment_keeps_its_place() -> None:
+    door = Door(connections=3)
+    door.now = 10.0
+    busy, fresh = FakeClient(1.0), FakeClient(75.0 + 9.5)
+    busy.idle = False
+    for one in (busy, fresh, FakeConnection(V4)):
+        door.connections.add(one)
+    assert not door.admission.make_room()
+    door.now = 10.2
+    busy.idle = True
+    assert not door.admission.make_room(), "it looked a moment ago"
+    door.now = 10.25
+    assert door.admission.make_room()
+    assert not busy.idle
+    assert fresh.idle
