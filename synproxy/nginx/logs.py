@@ -5,6 +5,7 @@ Source: https://nginx.org/en/docs/http/ngx_http_log_module.html
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -145,7 +146,20 @@ def _translated(written: Directive, scope: Scope) -> _Translated:
 
 def _constants(scope: Scope) -> dict[str, str]:
     """Variables that have the same value in each request of the server block."""
-    found = {name: one.args[1] for name, one in scope.variables().items() if "$" not in one.args[1]}
+    within = set(_set_within(scope.innermost.block or ()))
+    found = {
+        name: one.args[1]
+        for name, one in scope.variables().items()
+        if "$" not in one.args[1] and name not in within
+    }
     names = scope.last("server_name")
     found["server_name"] = names.args[0] if names is not None and names.args else ""
     return found
+
+
+def _set_within(directives: Iterable[Directive]) -> Iterator[str]:
+    """The variables that blocks among these set, and blocks in them."""
+    for block in directives:
+        for one in block.all("set"):
+            yield from (word.removeprefix("$").lower() for word in one.args[:1])
+        yield from _set_within(block.block or ())

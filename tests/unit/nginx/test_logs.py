@@ -54,6 +54,14 @@ def test_what_a_format_loses_is_told_where_it_stands(
     assert meaning in finding.meaning
 
 
+def test_a_variable_that_a_location_sets_is_no_constant(tmp_path: Path) -> None:
+    location = "location / { set $who you; proxy_pass http://one; }"
+    server = f"set $who me; access_log /x m; {location}"
+    result = imported(tmp_path, server, "log_format m '$host $who';")
+    assert as_tree(result)["access_log"]["format"] == "$host -"
+    assert "$who: not logged here" in result.findings[0].meaning
+
+
 def test_a_log_beside_the_first_and_one_of_a_location_are_told(tmp_path: Path) -> None:
     server = "access_log /x;\naccess_log /y;\n"
     location = "location / { access_log off; proxy_pass http://one; }"
