@@ -16,7 +16,7 @@ from synproxy.core.health import Status
 from synproxy.explain.balance import balance_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from synproxy.admin.history import History, Span
     from synproxy.admin.totals import Totals
@@ -78,7 +78,11 @@ class _Overview:
             "pools": pools,
             "errors": {fault: grouped(errors) for fault, errors in self._totals.errors.items()},
         }
-        notes = [*self._process_notes(), *self._traffic_notes(minute), *_pool_notes(pools)]
+        notes = [
+            *self._process_notes(),
+            *self._traffic_notes(minute),
+            *_pool_notes(pools, self._config.pools),
+        ]
         notes.sort(key=lambda note: -_LEVELS.index(note["level"]))
         shown["notes"] = notes
         shown["level"] = notes[0]["level"] if notes else "good"
@@ -197,12 +201,23 @@ class _Overview:
             yield _note(level, f"{share:.1%} of requests failed in the last minute")
 
 
-def _pool_notes(pools: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, str]]:
+def _pool_notes(
+    pools: Sequence[Mapping[str, Any]], settings: Mapping[str, Pool]
+) -> Iterable[dict[str, str]]:
+    up = {
+        pool["name"] for pool in pools if any(server["state"] == "up" for server in pool["servers"])
+    }
     for pool in pools:
+        name = pool["name"]
         servers = [server for server in pool["servers"] if server["state"] != "off"]
         away = [server for server in servers if server["state"] in ("down", "restarting")]
-        if servers and not any(server["state"] == "up" for server in servers):
-            yield _note("critical", f"pool {pool['name']} has no server that is up")
+        if servers and name not in up:
+            text = f"pool {name} has no server that is up"
+            other = settings[name].fallback
+            if other in up:
+                yield _note("warning", f"{text}: its requests go to {other}")
+            else:
+                yield _note("critical", text)
             continue
         for server in away:
             because = f": {server['reason']}" if server["reason"] else ""

@@ -85,7 +85,7 @@ async def test_the_page_lives_and_loads_nothing_but_itself() -> None:
         await until(tab, "document.querySelector('.notes')?.innerText.includes('login')")
         # What is being typed is not disturbed by what is refreshed.
         assert await tab.value("document.activeElement.value") == "/_matrix/cli"
-        assert await tab.value("document.title.startsWith('\u2715')")
+        assert await tab.value("document.title.startsWith('\u25b2')")
         assert CANARY not in await tab.value("document.documentElement.outerHTML")
         assert tab.complaints == []
         assert {url.partition("?")[0] for url in tab.requests} <= {running.page, "data:,"}

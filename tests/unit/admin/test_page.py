@@ -15,6 +15,7 @@ from synproxy.admin.overview import grouped, overview
 from synproxy.admin.page import POLICY, page
 from synproxy.admin.totals import Totals
 from synproxy.config.loader import loads
+from synproxy.config.model import Config
 from synproxy.observe.metrics import SUM
 
 CONFIG = loads(
@@ -105,12 +106,14 @@ def child(pid: int = 2, requests: float = 0, down: str = "", detail: str = "") -
     }
 
 
-def shown(*children: dict[str, Any], facts: dict[str, Any] | None = None) -> dict[str, Any]:
+def shown(
+    *children: dict[str, Any], facts: dict[str, Any] | None = None, config: Config = CONFIG
+) -> dict[str, Any]:
     totals = Totals()
     history = History(Sample(0.0))
     totals.update(children)
     history.add(Sample.taken(INTERVAL, totals.counted()["cells"], {}))
-    return overview(CONFIG, facts or FACTS, totals, history)
+    return overview(config, facts or FACTS, totals, history)
 
 
 class Reader(HTMLParser):
@@ -197,6 +200,15 @@ def test_the_first_line_tells_the_worst(
     found = shown(*children, facts={**FACTS, **facts})
     assert found["level"] == level
     assert words in read(found).text
+
+
+def test_a_pool_whose_requests_go_to_another_is_not_broken() -> None:
+    pools = dict(CONFIG.pools)
+    pools["main"] = pools["main"].model_copy(update={"fallback": "sync"})
+    config = CONFIG.model_copy(update={"pools": pools})
+    found = shown(child(2, down="unix:/run/main.sock"), child(3), config=config)
+    text = "pool main has no server that is up: its requests go to sync"
+    assert (found["level"], found["notes"][0]["text"]) == ("warning", text)
 
 
 def test_one_child_that_sees_a_server_down_is_enough() -> None:
