@@ -184,10 +184,13 @@ class Soak:
                 await control(self._control, "reload")
                 self._ledger.done["reload"] += 1
             except ControlError as error:  # then nothing has changed
-                if self._ledger.explained_by("child killed", begun):
-                    self._ledger.done["reload that failed for a killed child"] += 1
-                else:
+                if not self._ledger.explained_by("child killed", begun):
                     self._ledger.unexplained.append(f"reload: {error}")
+                    return
+                self._ledger.done["reload that failed for a killed child"] += 1
+                async with self._crashes:  # and works once there is another child
+                    await control(self._control, "reload")
+                    self._ledger.done["reload"] += 1
 
     async def _kill_worker(self) -> None:
         worker = self._any_worker()
@@ -225,7 +228,7 @@ class Soak:
     async def _upgrade(self) -> None:
         """Another program with other children takes over."""
         async with self._upgrades, self._crashes:
-            before = {one.pid for one in await holdings(self._control)}
+            before = {one.pid for one in await self._children()}
             await control(self._control, "upgrade")
             await self._children(without=before)
             self._ledger.done["binary upgrade"] += 1
@@ -235,24 +238,23 @@ class Soak:
             await self._kill_one()
 
     async def _kill_one(self) -> None:
-        children = await holdings(self._control)
-        victim = self._chance.choice(children).pid
+        victim = self._chance.choice(await self._children()).pid
         fault = self._ledger.begin("child killed")
         with suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
         await self._children(without={victim})
         self._ledger.end(fault)
 
-    async def _children(self, without: Set[int] = frozenset()) -> None:
-        state: object = None
+    async def _children(self, without: Set[int] = frozenset()) -> list[Holding]:
+        """All of them, once they are all there: during a reload those that leave may not answer."""
+        state: list[Holding] = []
         try:
             async with asyncio.timeout(_SETTLE):
                 while True:
                     with suppress(OSError, ControlError):  # a child is gone, or not there yet
                         state = await holdings(self._control)
-                        pids = [one.pid for one in state]
-                        if len(pids) == CHILDREN and without.isdisjoint(pids):
-                            return
+                        if len(state) == CHILDREN and without.isdisjoint(c.pid for c in state):
+                            return state
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise TimeoutError(f"not {CHILDREN} children without {without}: {state}") from None
