@@ -56,7 +56,7 @@ WHY_NOT = {
     "ssh": "needs another machine",
     "tail": "follows a log for ever",
     "kill": "signals a running synproxy; tests/process/test_supervisor.py sends the same ones",
-    "nginx": "needs a running nginx; tests/process/test_migration_from_nginx.py does it",
+    "runuser": "needs the user of the package; packaging/deb/try does the same",
     "python3": "makes a virtual environment; the tests run in one",
     "/opt/synproxy/bin/pip": "the same",
     "ln": "the same",
