@@ -221,25 +221,27 @@ def _string(block: bytes, at: int, *, name: bool) -> tuple[bytes, int]:
 
 
 _Step = tuple[int, bytes, bool]
-"""The next state, -1 for none, what was spelled, and whether a string may end here."""
-_ROWS: Final[list[list[_Step] | None]] = [None] * (len(HUFFMAN_TABLE) // 16)
+"""The next state, what was spelled, and whether a string may end here."""
+_ROWS: Final[list[list[_Step]]] = [[] for _ in range(len(HUFFMAN_TABLE) // 16)]
+_FAILED: Final = len(_ROWS)
+"""The state that no byte leads out of."""
+_ROWS.append([(_FAILED, b"", False)] * 256)
 
 
 def _row(state: int) -> list[_Step]:
     """What each byte means in a state, from the library's table, which goes by half bytes."""
-    row: list[_Step] = []
+    row = _ROWS[state]
     for byte in range(256):
         step, spelled, complete = state, b"", False
         for half in (byte >> 4, byte & 15):
             step, flags, symbol = HUFFMAN_TABLE[step * 16 + half]
             if flags & HUFFMAN_FAIL:
-                step = -1
+                step, complete = _FAILED, False
                 break
             if flags & HUFFMAN_EMIT_SYMBOL:
                 spelled += bytes([symbol])
             complete = bool(flags & HUFFMAN_COMPLETE)
         row.append((step, spelled, complete))
-    _ROWS[state] = row
     return row
 
 
@@ -247,16 +249,12 @@ def _unpack(text: bytes) -> bytes:
     """What a string in Huffman's code says."""
     rows = _ROWS
     state, complete = 0, True
-    spelled: list[bytes] = []
+    spelled = []
     for byte in text:
-        row = rows[state]
-        if row is None:
-            row = _row(state)
-        state, piece, complete = row[byte]
-        if state < 0:
-            raise _error("a string that is not in Huffman's code")
-        if piece:
-            spelled.append(piece)
+        state, piece, complete = (rows[state] or _row(state))[byte]
+        spelled.append(piece)
+    if state == _FAILED:
+        raise _error("a string that is not in Huffman's code")
     if not complete:
         raise _error("a string that ends within a symbol")
     return b"".join(spelled)
