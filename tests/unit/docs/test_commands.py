@@ -43,7 +43,6 @@ RUN_ELSEWHERE = {
     ),
     "lint": "tests/unit/cli/test_lint.py",
     "run": "tests/support/synproxy.py",
-    "take-over": "tests/process/test_migration_from_nginx.py",
     "top": "tests/process/test_interventions.py",
 }
 """Commands that are parsed only here (`kind`), and the test that runs them."""
@@ -56,6 +55,7 @@ WHY_NOT = {
     "ssh": "needs another machine",
     "tail": "follows a log for ever",
     "kill": "signals a running synproxy; tests/process/test_supervisor.py sends the same ones",
+    "systemd-run": "needs systemd as process 1; tests/process/test_migration_from_nginx.py goes back",
     "runuser": "needs the user of the package; packaging/deb/try does the same",
     "python3": "makes a virtual environment; the tests run in one",
     "/opt/synproxy/bin/pip": "the same",
