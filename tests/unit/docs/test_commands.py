@@ -55,7 +55,7 @@ WHY_NOT = {
     "ssh": "needs another machine",
     "tail": "follows a log for ever",
     "kill": "signals a running synproxy; tests/process/test_supervisor.py sends the same ones",
-    "systemd-run": "needs systemd as process 1; tests/process/test_migration_from_nginx.py goes back",
+    "systemd-run": "needs systemd; tests/process/test_migration_from_nginx.py goes back without it",
     "runuser": "needs the user of the package; packaging/deb/try does the same",
     "python3": "makes a virtual environment; the tests run in one",
     "/opt/synproxy/bin/pip": "the same",
