@@ -188,5 +188,11 @@ nginx-tests: .venv/.ready test-tools
 	@command -v perl >/dev/null || $(MAKE) --no-print-directory apt-perl
 	$(BIN)/python -m tests.nginx_suite $(NGINX_TESTS) $(ARGS)
 
+# The real templates of others, imported and compared with nginx: SYNAPSE and PLAYBOOK are clones of
+# https://github.com/element-hq/synapse and https://github.com/spantaleev/matrix-docker-ansible-deploy
+.PHONY: templates
+templates: .venv/.ready test-tools
+	$(BIN)/python -m tests.differential.templates --synapse $(SYNAPSE) --playbook $(PLAYBOOK) $(ARGS)
+
 clean:
 	rm -rf .venv .venv-synapse .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
