@@ -33,6 +33,9 @@ _TUNNEL: Final = 3
 _LINGER: Final = 4  # closing; what still comes is dropped (nginx lingering_close)
 _CLOSED: Final = 5
 
+_OUT_OF_BOUNDS: Final = (414, 431)
+"""Statuses of heads that are longer than we read, whatever is in them."""
+
 
 class Exchange(Protocol):
     """What a client connection tells about the request in progress."""
@@ -282,7 +285,10 @@ class ClientConnection(asyncio.Protocol):
             if not (line.minor and block.host):
                 block.check_version(line)
         except DownstreamError as error:
-            handler.refuse(self, error, data[:line_end])
+            if has_bare_lf(data[:end]) and error.status not in _OUT_OF_BOUNDS:
+                self._refuse_bare_lf()  # as if it had come byte by byte
+            else:
+                handler.refuse(self, error, data[:line_end])
             return
         self._begin(line, block, data[end + 4 :])
 
@@ -366,12 +372,15 @@ class ClientConnection(asyncio.Protocol):
         if data[:1] < b" " and data[:1] not in b"\r\n":
             self._refuse(400, "not HTTP (a TLS hello on a plain port?)", b"")
         elif has_bare_lf(data, seen):
-            self._refuse(400, "a line that ends in LF without CR", b"")
+            self._refuse_bare_lf()
         elif self._eof:
             self.close()
         elif not self.head_started:
             self.head_started = True
             self._set_deadline(self._handler.settings.client_header_timeout)
+
+    def _refuse_bare_lf(self) -> None:
+        self._refuse(400, "a line that ends in LF without CR", b"")
 
     def _refuse(self, status: int, reason: str, head: bytes) -> None:
         self._handler.refuse(self, DownstreamError(status, reason), head)

@@ -130,6 +130,8 @@ REQUESTS: Final = (
     OwnRequest("HTTP/0.9 in two", b"GET /x" + END, (400,)),
     OwnRequest("HTTP/1.10", get(version=b"HTTP/1.10"), (400,)),
     OwnRequest("http/1.1", get(version=b"http/1.1"), (400,)),
+    OwnRequest("HTTP/2.1 and a bare LF", get(b"X: a\r\n\nb: c", version=b"HTTP/2.1"), (400,)),
+    OwnRequest("CONNECT and a bare LF", b"CONNECT a:443 HTTP/1.1\nHost: a" + END, (400,)),
     OwnRequest("a version in UTF-8", get(version=b"HTTP/1.\xef\xbc\x91"), (400,)),
     # --- percent-encoding
     OwnRequest("%00", get(target=b"/a%00b"), (400,)),
