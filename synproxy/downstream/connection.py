@@ -136,6 +136,7 @@ class ClientConnection(asyncio.Protocol):
         "_remaining",
         "_searched",
         "_spare",
+        "_unsent",
         "deadline",
         "exchange",
         "head_started",
@@ -243,7 +244,7 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.write_blocked = True
-        self._set_deadline(self._handler.settings.send_timeout)
+        self._await_reader()
         if self.exchange is not None:
             self.exchange.client_writable(False)
 
@@ -542,7 +543,7 @@ class ClientConnection(asyncio.Protocol):
         if self.state != _CLOSED:
             self.state = _LINGER
             self._buffer = b""
-            self._set_deadline(self._handler.settings.send_timeout)
+            self._await_reader()
             self.transport.close()
 
     def linger(self) -> None:
@@ -582,6 +583,16 @@ class ClientConnection(asyncio.Protocol):
 
     # --- deadlines
 
+    def _await_reader(self) -> None:
+        self._unsent = self.transport.get_write_buffer_size()
+        self._set_deadline(self._handler.settings.send_timeout)
+
+    def _reads_on(self) -> bool:
+        """Whether the client has read since :meth:`_await_reader`: nginx counts ``send_timeout``
+        from one write to the next, and a loop's transport does not tell of parts."""
+        waits = self.write_blocked or self.transport.is_closing()
+        return waits and 0 < self.transport.get_write_buffer_size() < self._unsent
+
     def _set_deadline(self, timeout: float) -> None:
         self.deadline = self._handler.wheel.now + timeout
         self._hasten()
@@ -593,12 +604,15 @@ class ClientConnection(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """A deadline has passed; called by the wheel."""
         state = self.state
-        if state == _HEAD:
+        if state == _HEAD and not self.write_blocked:
             if self._buffer:
                 self._refuse(408, "the request head did not come in time", b"")
             else:
                 self.close()
         elif self.write_blocked or state == _LINGER:
+            if self._reads_on():
+                self._await_reader()
+                return
             exchange, self.exchange = self.exchange, None
             if exchange is not None:
                 exchange.client_gone("client_timeout")

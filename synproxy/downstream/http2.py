@@ -77,6 +77,7 @@ class Http2Connection(asyncio.Protocol):
         "_receive_window",
         "_reset_ids",
         "_start",
+        "_unsent",
         "deadline",
         "head_started",
         "remote_addr",
@@ -174,7 +175,7 @@ class Http2Connection(asyncio.Protocol):
         self.write_blocked = True
         # Or a client that does not read could make us keep answers to its pings.
         self.transport.pause_reading()
-        self._set_deadline(self._handler.settings.send_timeout)
+        self._await_reader()
 
     def resume_writing(self) -> None:
         self.write_blocked = False
@@ -522,6 +523,11 @@ class Http2Connection(asyncio.Protocol):
         if not self.streams:
             self._linger()
 
+    def _await_reader(self) -> None:
+        """As in HTTP/1.1: a client that reads on, however slowly, has all the time."""
+        self._unsent = self.transport.get_write_buffer_size()
+        self._set_deadline(self._handler.settings.send_timeout)
+
     @property
     def idle(self) -> bool:
         """Whether no stream is open, and the client may open others."""
@@ -565,6 +571,9 @@ class Http2Connection(asyncio.Protocol):
 
     def expire(self, now: float) -> None:
         """A deadline has passed; called by the wheel."""
+        if self.write_blocked and 0 < self.transport.get_write_buffer_size() < self._unsent:
+            self._await_reader()
+            return
         if self.write_blocked or self._lingering or not self._greeted:
             streams, self.streams = self.streams, {}
             for stream in streams.values():

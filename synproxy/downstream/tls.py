@@ -279,6 +279,9 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self.tls.unwrap()
         self._flush()
 
+    def get_write_buffer_size(self) -> int:
+        return self.transport.get_write_buffer_size()
+
     def pause_reading(self) -> None:
         self.transport.pause_reading()
 

@@ -50,6 +50,9 @@ class PeerWire(Wire):
                 self._full = True
                 self.protocol.pause_writing()
 
+    def get_write_buffer_size(self) -> int:
+        return self.held
+
     def close(self) -> None:
         if not self.closed:
             self.world.activity += 1

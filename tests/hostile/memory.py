@@ -49,6 +49,9 @@ class Wire(asyncio.Transport):
     def took(self, data: bytes) -> None:
         """What the other side does with bytes."""
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def is_closing(self) -> bool:
         return self.closed
 

@@ -30,10 +30,15 @@ class FakeTransport(asyncio.Transport):
         self.closed = False
         self.aborted = False
         self.eof_written = False
+        self.unsent = 0
+        """Bytes of what is written that the other end has not read."""
         protocol.connection_made(self)
 
     def write(self, data: Any) -> None:
         self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def is_closing(self) -> bool:
         return self.closed

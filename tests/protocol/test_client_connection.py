@@ -394,6 +394,36 @@ async def test_a_client_that_reads_nothing_is_given_up_after_send_timeout() -> N
     assert exchange.writable == [False, True, False]
 
 
+async def test_a_request_that_comes_while_answers_wait_for_their_reader_is_taken() -> None:
+    handler = FakeHandler()
+    transport = handler.connect()
+    await receive(transport, GET)
+    handler.exchanges[0].client.pause_writing()
+    await receive(transport, GET)
+    assert len(handler.exchanges) == 2
+
+
+@pytest.mark.parametrize("closing", [False, True])
+async def test_a_client_that_reads_on_has_all_the_time(closing: bool) -> None:
+    """nginx counts send_timeout from one write to the next, not for all that is buffered."""
+    handler = FakeHandler(at_once=False, send_timeout=10)
+    transport = handler.connect()
+    await receive(transport, GET)
+    (exchange,) = handler.exchanges
+    transport.unsent = 100
+    if closing:
+        exchange.client.close()
+    else:
+        exchange.client.pause_writing()
+    for unsent in (90, 50, 10):
+        transport.unsent = unsent
+        handler.pass_time(11)
+        assert not transport.aborted
+    handler.pass_time(11)
+    assert transport.aborted
+    assert exchange.gone == ("" if closing else "client_timeout")
+
+
 # --- tunnels
 
 
