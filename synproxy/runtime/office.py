@@ -78,8 +78,7 @@ class Office:
         if not self._aside:
             return
         if self._pid is not None:
-            with suppress(OSError):
-                self._oldbin(self._pid).unlink()
+            _remove_own(self._oldbin(self._pid))
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -94,8 +93,7 @@ class Office:
             self._server.close()
             self._server = None
         if self._pid is not None:
-            with suppress(OSError):
-                (self._oldbin(self._pid) if self._aside else self._pid).unlink()
+            _remove_own(self._oldbin(self._pid) if self._aside else self._pid)
         if self._socket is not None and not self._aside:
             with suppress(OSError):
                 self._socket.unlink()
@@ -147,6 +145,13 @@ class Office:
         ):
             control.register(question, answer)
         return control
+
+
+def _remove_own(pid: Path) -> None:
+    """Of two upgrades in a row the second puts another pid where the first has put ours."""
+    with suppress(OSError):
+        if pid.read_text() == f"{os.getpid()}\n":
+            pid.unlink()
 
 
 def _verdict(reason: str, supervisor: Supervisor) -> Facts:

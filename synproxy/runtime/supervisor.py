@@ -183,7 +183,9 @@ class Supervisor:
 
     def _reap(self) -> None:
         self._family.reap()
-        if self._successor is not None and self._successor.ended() is not None:
+        successor = self._successor
+        # Once we end ourselves, it may have been replaced in its turn.
+        if successor is not None and not self._done.is_set() and successor.ended() is not None:
             self._successor_ended()
 
     # --- for services and commands

@@ -229,6 +229,32 @@ async def test_nginx_s_procedure_replaces_the_program(sockets: Path) -> None:
     assert not pid.exists()
 
 
+async def test_who_drains_long_stays_out_of_the_way_of_later_upgrades(sockets: Path) -> None:
+    """Its own successor ends before it does, for that has been replaced as well."""
+    control = sockets / "control.sock"
+    async with ScriptedServer(sockets / "sync.sock") as server:
+        with synproxy(sockets) as proxy:
+            await until(lambda state: len(state["children"]) == 2, control)
+            held = Peer(*await asyncio.open_connection("127.0.0.1", proxy.port))
+            await held.send(GET % b"/sync")
+            worker, _ = await server.request()
+            pids = [proxy.pid]
+            for _ in range(2):
+                assert (await command(proxy, "upgrade"))[0] == 0
+                pids.append((await ask(control, "status"))["pid"])
+            assert len(set(pids)) == 3
+            await becomes_true(lambda: not alive(pids[1]))
+            assert alive(pids[0])
+            await worker.answer(b"events")
+            assert await held.received() == (200, b"events")
+            held.close()
+            await becomes_true(lambda: not alive(pids[0]))
+            assert pid_in(sockets / "synproxy.pid") == pids[2]
+            assert (await ask(control, "status"))["pid"] == pids[2]
+            assert (await command(proxy, "stop"))[0] == 0
+            await becomes_true(lambda: not alive(pids[2]))
+
+
 async def test_a_new_program_that_does_not_start_changes_nothing(sockets: Path) -> None:
     path = sockets / "control.sock"
     with synproxy(sockets) as proxy:
