@@ -23,15 +23,12 @@ from jinja2.nativetypes import NativeEnvironment
 
 from tests.differential.corpus import build_corpus
 from tests.differential.imported import route_alike
+from tests.support.nginx import SCRATCH
 
-_SCRATCH: Final = "".join(
-    f"{name}_temp_path @RUN@/{name}; "
-    for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-)
 _LOG: Final = "log_format case '$http_x_case $proxy_host'; access_log @RUN@/access.log case;"
 _MAIN: Final = (
     "daemon off; master_process off; pid @RUN@/nginx.pid;\nevents { worker_connections 1024; }\n"
-    f"http {{ {_LOG} {_SCRATCH} include conf.d/*.conf; }}\n"
+    f"http {{ {_LOG} {SCRATCH} include conf.d/*.conf; }}\n"
 )
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.differential.corpus import build_corpus
 from tests.differential.imported import route_alike
-from tests.support.nginx import Nginx, read_tree
+from tests.support.nginx import SCRATCH, Nginx, read_tree
 from tests.unit.nginx.test_locations import FOUND, NESTED
 
 pytestmark = pytest.mark.timeout(300)
@@ -48,13 +48,9 @@ def test_an_imported_configuration_routes_as_nginx(deployment: Deployment) -> No
 
 
 def test_nginx_finds_the_locations_that_the_unit_test_expects(tmp_path: Path) -> None:
-    scratch = "".join(
-        f"{name}_temp_path @RUN@/{name}; "
-        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
     config = (
         "daemon off; master_process off; pid @RUN@/nginx.pid; events { }\n"
-        f"http {{ access_log off; {scratch} server {{ listen 127.0.0.1:@PORT@; {NESTED} }} }}"
+        f"http {{ access_log off; {SCRATCH} server {{ listen 127.0.0.1:@PORT@; {NESTED} }} }}"
     )
     with Nginx(tmp_path, {"nginx.conf": config}) as nginx:
         found = []

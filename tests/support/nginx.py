@@ -12,6 +12,12 @@ from pathlib import Path
 
 from tests.support.process import ProxyProcess
 
+SCRATCH = "".join(
+    f"{name}_temp_path @RUN@/{name}; "
+    for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+)
+"""Where nginx may write, for the ``http`` block: its own places need not exist."""
+
 
 def find_nginx() -> str:
     """The nginx binary; raises RuntimeError if there is none."""
