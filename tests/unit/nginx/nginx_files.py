@@ -24,6 +24,8 @@ http {{
     }}
 }}
 """
+PASS = "location / { proxy_pass http://one; }"
+"""What a server block needs besides what is tried."""
 
 
 def written(directory: Path, server: str, http: str = "") -> Path:

@@ -9,9 +9,7 @@ import pytest
 from synproxy.errors import ConfigError
 from synproxy.nginx.importer import import_nginx
 from synproxy.nginx.tree import read
-from tests.unit.nginx.nginx_files import Routed, as_tree, imported, told, written
-
-PASS = "location / { proxy_pass http://one; }"
+from tests.unit.nginx.nginx_files import PASS, Routed, as_tree, imported, told, written
 
 LOST = [
     ("location / { auth_basic realm; proxy_pass http://one; }", "auth_basic", "403"),

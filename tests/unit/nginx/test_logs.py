@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.nginx.nginx_files import as_tree, imported, told
+from tests.unit.nginx.nginx_files import PASS, as_tree, imported, told
 
-PASS = "location / { proxy_pass http://one; }"
 CASES = [
     ("", "", {"path": "-", "format": "combined"}),
     ("access_log off;", "", "off"),
